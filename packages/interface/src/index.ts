@@ -1,0 +1,15 @@
+/** The contracts between plugins, the context of a call and the error classes. Types and tiny helpers only. */
+import './plugin-instances.js'
+
+export type { Any, Timestamp } from '@containerd-ts/api'
+export * from './content.js'
+export * from './context.js'
+export * from './diff.js'
+export * from './digest.js'
+export * from './errors.js'
+export * from './events.js'
+export * from './identifier.js'
+export * from './metadata.js'
+export * from './runtime.js'
+export * from './service.js'
+export * from './snapshots.js'

@@ -1,0 +1,24 @@
+import type { ContentStore } from './content.js'
+import type { Differ } from './diff.js'
+import type { EventExchange } from './events.js'
+import type { GarbageCollector, LeaseManager, MetadataStore } from './metadata.js'
+import type { TaskMonitor, TaskRuntime } from './runtime.js'
+import type { ServicePlugin } from './service.js'
+import type { Snapshotter } from './snapshots.js'
+
+// What `InitContext.get` gives back for each plugin type. Only here, so that a type is there whether or not its plugin is loaded.
+declare module '@containerd-ts/plugin' {
+  interface PluginInstances {
+    'io.containerd.content.v1': ContentStore
+    'io.containerd.snapshotter.v1': Snapshotter
+    'io.containerd.metadata.v1': MetadataStore
+    'io.containerd.lease.v1': LeaseManager
+    'io.containerd.gc.v1': GarbageCollector
+    'io.containerd.event.v1': EventExchange
+    'io.containerd.differ.v1': Differ
+    'io.containerd.runtime.v2': TaskRuntime
+    'io.containerd.monitor.task.v1': TaskMonitor
+    'io.containerd.grpc.v1': ServicePlugin
+    'io.containerd.ttrpc.v1': ServicePlugin
+  }
+}

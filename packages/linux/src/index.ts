@@ -1,0 +1,2 @@
+/** Linux system calls that Node lacks, bound to libc. Every function throws a SystemError with `code`, `errno` and `syscall`. */
+export { isErrno, SystemError, systemError } from './errno.js'

@@ -1,0 +1,25 @@
+/** The plugin system: register plugins, order them, initialise them with typed access to one another. */
+export {
+  type ConfigOf,
+  type ConfigSchema,
+  choice,
+  decodeConfig,
+  defaultConfig,
+  durationMs,
+  encodeConfig,
+  type Field,
+  flag,
+  formatDuration,
+  integer,
+  list,
+  number,
+  parseDuration,
+  text,
+} from './config.js'
+export { ConfigError, isSkipPlugin, PluginError, SkipPlugin } from './errors.js'
+export { type GraphOptions, graph } from './graph.js'
+export type { InitContext, PluginMeta, PluginPlatform, PluginStatus } from './init-context.js'
+export { type LoadOptions, load, type PluginSet } from './load.js'
+export { type LogFields, type Logger, type LogLevel, silentLogger } from './log.js'
+export { type AnyRegistration, defaultRegistry, type Registration, Registry, register, uri } from './registry.js'
+export { type InstanceOf, type PluginInstances, PluginType } from './types.js'
