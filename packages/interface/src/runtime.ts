@@ -1,6 +1,5 @@
 import type { Any, Timestamp } from '@containerd-ts/api'
 import type { Context } from './context.js'
-import type { Descriptor } from './metadata.js'
 import type { Mount } from './snapshots.js'
 
 export type TaskStatus = 'unknown' | 'created' | 'running' | 'stopped' | 'paused' | 'pausing'
@@ -15,12 +14,16 @@ export interface Stdio {
 
 export interface CreateTask extends Stdio {
   containerId: string
+  /** The OCI runtime spec; absent when the bundle needs none. */
+  spec?: Any
+  /** Name of the runtime, for instance `io.containerd.runc.v2`, or the absolute path of a shim binary. */
+  runtime: string
+  /** Options of the runtime, of the type that it defines; passed to the shim verbatim. */
+  options?: Any
   /** Mounts that make the root filesystem; empty when the spec's `root.path` is ready. */
   rootfs: readonly Mount[]
-  checkpoint?: Descriptor
-  options?: Any
-  /** Overrides the container's runtime: a name or a binary's path. */
-  runtimePath: string
+  /** Directory of a checkpoint to restore from, empty to start anew. */
+  checkpointPath: string
 }
 
 export interface TaskState extends Stdio {
