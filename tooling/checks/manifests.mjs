@@ -8,7 +8,7 @@ const wrong = []
 
 const order = [
   'name', 'version', 'private', 'description', 'keywords', 'license', 'repository', 'type', 'engines', 'bin', 'exports',
-  'sideEffects', 'files', 'publishConfig', 'scripts', 'peerDependencies', 'dependencies', 'devDependencies',
+  'sideEffects', 'files', 'containerd', 'publishConfig', 'scripts', 'peerDependencies', 'dependencies', 'devDependencies',
 ]
 
 function entry(path) {

@@ -1,6 +1,7 @@
 import type { ContentStore } from './content.js'
 import type { Differ } from './diff.js'
 import type { EventExchange } from './events.js'
+import type { Listener } from './listener.js'
 import type { GarbageCollector, LeaseManager, MetadataStore } from './metadata.js'
 import type { TaskMonitor, TaskRuntime } from './runtime.js'
 import type { ServicePlugin } from './service.js'
@@ -20,5 +21,6 @@ declare module '@containerd-ts/plugin' {
     'io.containerd.monitor.task.v1': TaskMonitor
     'io.containerd.grpc.v1': ServicePlugin
     'io.containerd.ttrpc.v1': ServicePlugin
+    'io.containerd.server.v1': Listener
   }
 }

@@ -18,7 +18,7 @@ export {
 } from './config.js'
 export { ConfigError, isSkipPlugin, PluginError, SkipPlugin } from './errors.js'
 export { type GraphOptions, graph } from './graph.js'
-export type { InitContext, PluginMeta, PluginPlatform, PluginStatus } from './init-context.js'
+export type { DaemonVersion, InitContext, PluginMeta, PluginPlatform, PluginStatus } from './init-context.js'
 export { type LoadOptions, load, type PluginSet } from './load.js'
 export { type LogFields, type Logger, type LogLevel, silentLogger } from './log.js'
 export { type AnyRegistration, defaultRegistry, type Registration, Registry, register, uri } from './registry.js'

@@ -26,6 +26,14 @@ export interface PluginStatus {
   readonly instance?: unknown
 }
 
+/** What a daemon tells of itself. */
+export interface DaemonVersion {
+  /** For instance `v2.3.4`; a semantic version after the `v`. */
+  readonly version: string
+  /** The commit it was built from. */
+  readonly revision: string
+}
+
 /** What `init` gets: places of its own, checked configuration and typed access to what the plugin requires. */
 export interface InitContext<C = unknown> {
   /** Own directory for what must survive a reboot, `<root>/<type>.<id>`. Not created: the plugin decides its mode. */
@@ -37,6 +45,8 @@ export interface InitContext<C = unknown> {
   readonly address: string
   /** The unix socket of the ttrpc API; empty when the daemon serves none. */
   readonly ttrpcAddress: string
+  /** What the daemon calls itself. */
+  readonly daemon: DaemonVersion
   /** True when the daemon logs at debug or trace. */
   readonly debug: boolean
   readonly log: Logger

@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { type ConfigSchema, decodeConfig } from './config.js'
-import { isSkipPlugin, PluginError } from './errors.js'
-import type { InitContext, PluginMeta, PluginStatus } from './init-context.js'
+import { ConfigError, isSkipPlugin, PluginError } from './errors.js'
+import type { DaemonVersion, InitContext, PluginMeta, PluginStatus } from './init-context.js'
 import type { Logger } from './log.js'
 import { type AnyRegistration, uri } from './registry.js'
 import { type InstanceOf, PluginType } from './types.js'
@@ -13,11 +13,14 @@ export interface LoadOptions {
   state: string
   /** Raw configuration by plugin URI. */
   config?: Readonly<Record<string, unknown>>
+  /** Where a key of a plugin's section stands, for error messages: for instance `/etc/containerd/config.toml:12`. */
+  locateConfig?: (uri: string, key: string) => string
   /** URIs whose failure is the daemon's failure. */
   required?: readonly string[]
   address?: string
   ttrpcAddress?: string
   debug?: boolean
+  daemon?: DaemonVersion
   log: Logger
   signal?: AbortSignal
 }
@@ -70,7 +73,7 @@ class LoadedPlugins implements PluginSet {
     const log = options.log.with({ plugin: name })
     const started = performance.now()
     try {
-      const config = this.#config(registration.config ?? {}, options.config?.[name], log)
+      const config = this.#config(name, registration.config ?? {}, options, log)
       const instance: unknown = await registration.init(this.#context(registration, options, config, meta, log))
       this.#plugins.push({ ...entry, instance })
       log.info('loaded plugin', { ms: Math.round(performance.now() - started) })
@@ -84,8 +87,16 @@ class LoadedPlugins implements PluginSet {
     }
   }
 
-  #config(schema: ConfigSchema<unknown>, raw: unknown, log: Logger): unknown {
-    return decodeConfig(schema, raw, (key) => log.warn('unknown configuration key ignored', { key }))
+  #config(name: string, schema: ConfigSchema<unknown>, options: LoadOptions, log: Logger): unknown {
+    const locate = options.locateConfig ?? (() => `[plugins."${name}"]`)
+    try {
+      return decodeConfig(schema, options.config?.[name], (key) => {
+        log.warn('unknown configuration key ignored', { key, at: locate(name, key) })
+      })
+    } catch (error) {
+      if (error instanceof ConfigError) error.message = `${locate(name, error.key)}: ${error.message}`
+      throw error
+    }
   }
 
   #context(registration: AnyRegistration, options: LoadOptions, config: unknown, meta: PluginMeta, log: Logger): InitContext {
@@ -98,6 +109,7 @@ class LoadedPlugins implements PluginSet {
       address: options.address ?? '',
       ttrpcAddress: options.ttrpcAddress ?? '',
       debug: options.debug ?? false,
+      daemon: options.daemon ?? { version: 'v0.0.0', revision: 'unknown' },
       log,
       signal: options.signal ?? new AbortController().signal,
       meta,

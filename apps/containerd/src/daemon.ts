@@ -1,0 +1,28 @@
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createLogger, type DaemonConfig, serve } from '@containerd-ts/server'
+import { revision, version } from './version.js'
+
+/** Runs the daemon until `stop` is aborted. */
+export async function runDaemon(config: DaemonConfig, stop: AbortSignal): Promise<void> {
+  const log = createLogger({ level: config.logLevel, format: config.logFormat })
+  // dockerd asks a daemon that hangs for its state before it kills it.
+  process.on('SIGUSR1', () => {
+    const path = join(tmpdir(), `containerd.${process.pid}.stacks.log`)
+    process.report.writeReport(path)
+    log.info('wrote a diagnostic report', { path })
+  })
+  process.on('uncaughtException', (error) => log.error('uncaught exception', { error: error.stack ?? error }))
+  process.on('unhandledRejection', (error) => log.error('unhandled rejection', { error: error instanceof Error ? (error.stack ?? error) : error }))
+
+  log.info('starting containerd', { version, revision })
+  try {
+    const daemon = await serve(config, { log, signal: stop, daemon: { version, revision } })
+    if (!stop.aborted) await new Promise((resolve) => stop.addEventListener('abort', resolve, { once: true }))
+    log.info('stopping containerd', { reason: stop.reason })
+    await daemon.close()
+  } catch (error) {
+    // A signal during the boot is an ordinary stop.
+    if (!stop.aborted) throw error
+  }
+}

@@ -1,0 +1,17 @@
+/** What a plugin of type `io.containerd.server.v1` gives back: a socket that serves what other plugins offer. */
+export interface Listener {
+  /** Opens the socket. Called after every plugin is initialised. */
+  start(): Promise<void>
+  /** Stops accepting and ends what is under way. */
+  close(): Promise<void>
+}
+
+/** Instances that have figures for the metrics listener. */
+export interface MetricsSource {
+  /** Metrics in the Prometheus text format. */
+  prometheus(): Promise<string>
+}
+
+export function isMetricsSource(instance: unknown): instance is MetricsSource {
+  return typeof instance === 'object' && instance !== null && 'prometheus' in instance && typeof instance.prometheus === 'function'
+}

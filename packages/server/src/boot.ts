@@ -1,0 +1,113 @@
+import { chmod, mkdir, writeFile } from 'node:fs/promises'
+import { resolve } from 'node:path'
+import type { Listener } from '@containerd-ts/interface'
+import { type AnyRegistration, type DaemonVersion, defaultRegistry, graph, load, type Logger, type PluginSet, PluginType, uri } from '@containerd-ts/plugin'
+import { joinCgroup } from './cgroup.js'
+import type { DaemonConfig } from './config/daemon-config.js'
+import { notifyServiceManager } from './notify.js'
+import { lockRoot } from './root-lock.js'
+
+export interface ServeOptions {
+  log: Logger
+  /** Default: what importing plugin packages has registered. */
+  registrations?: readonly AnyRegistration[]
+  /** What the daemon answers when asked for its version. */
+  daemon?: DaemonVersion
+  /** Stops the boot; a daemon that runs already is stopped with `close()`. */
+  signal?: AbortSignal
+}
+
+export interface Daemon {
+  readonly plugins: PluginSet
+  /** Stops listeners, closes plugins in reverse order and releases the root. Containers go on. */
+  close(): Promise<void>
+}
+
+/**
+ * Boots a daemon: directories, lock, plugins in graph order, listeners.
+ *
+ * @throws RootInUseError, PluginError, ConfigFileError; what was opened is closed again.
+ */
+export async function serve(config: DaemonConfig, options: ServeOptions): Promise<Daemon> {
+  const { log, registrations = defaultRegistry().list() } = options
+  const started = performance.now()
+  await makeDirectory(config.root, 0o700)
+  await makeDirectory(config.state, 0o711)
+  const lock = lockRoot(config.root)
+  let plugins: PluginSet | undefined
+  try {
+    await prepareProcess(config, log)
+    const order = graph(registrations, { disabled: config.disabledPlugins })
+    const listenerUris = order.filter((r) => r.type === PluginType.Server && (r.id === 'grpc' || r.id === 'ttrpc')).map(uri)
+    const address = addressOf(config, 'grpc', registrations)
+    plugins = await load(order, {
+      root: config.root,
+      state: config.state,
+      config: config.plugins,
+      locateConfig: config.locate,
+      // A daemon that cannot be reached is of no use.
+      required: [...config.requiredPlugins, ...listenerUris],
+      address,
+      ttrpcAddress: addressOf(config, 'ttrpc', registrations),
+      debug: config.logLevel === 'debug' || config.logLevel === 'trace',
+      log,
+      ...(options.daemon && { daemon: options.daemon }),
+      ...(options.signal && { signal: options.signal }),
+    })
+    await startListeners(plugins.getAll(PluginType.Server))
+    options.signal?.throwIfAborted()
+  } catch (error) {
+    await plugins?.close()
+    lock.release()
+    throw error
+  }
+  notifyServiceManager('READY=1', log)
+  log.info(`containerd successfully booted in ${((performance.now() - started) / 1000).toFixed(6)}s`)
+
+  const running = plugins
+  let closing: Promise<void> | undefined
+  return {
+    plugins: running,
+    close() {
+      closing ??= (async () => {
+        notifyServiceManager('STOPPING=1', log)
+        await running.close()
+        lock.release()
+      })()
+      return closing
+    },
+  }
+}
+
+async function startListeners(listeners: ReadonlyMap<string, Listener>): Promise<void> {
+  for (const listener of listeners.values()) await listener.start()
+}
+
+async function makeDirectory(path: string, mode: number): Promise<void> {
+  await mkdir(path, { recursive: true, mode })
+  await chmod(path, mode).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPERM') throw error
+  })
+}
+
+async function prepareProcess(config: DaemonConfig, log: Logger): Promise<void> {
+  if (config.temp !== '') {
+    const temp = resolve(config.temp)
+    await makeDirectory(temp, 0o700)
+    process.env['TMPDIR'] = temp
+  }
+  if (config.oomScore !== 0) {
+    await writeFile('/proc/self/oom_score_adj', String(config.oomScore)).catch((error) => log.warn('cannot set the OOM score', { error }))
+  }
+  if (config.cgroupPath !== '') await joinCgroup(config.cgroupPath)
+}
+
+/** The socket that a listener will have: shims and plugins need it before it is open. */
+function addressOf(config: DaemonConfig, id: 'grpc' | 'ttrpc', registrations: readonly AnyRegistration[]): string {
+  const name = `${PluginType.Server}.${id}`
+  const listener = registrations.find((r) => uri(r) === name)
+  if (listener === undefined) return ''
+  const configured = config.plugins[name]?.['address']
+  return typeof configured === 'string' && configured !== '' ? configured : String(listener.config?.['address']?.default ?? '')
+}
+

@@ -1,0 +1,127 @@
+import { grpcServiceDefinition, type MethodDefinition } from '@containerd-ts/api'
+import { type AnyHandler, type BoundService, type Context, StatusCode, toStatus } from '@containerd-ts/interface'
+import type { Logger } from '@containerd-ts/plugin'
+import type * as grpc from '@grpc/grpc-js'
+import type { CallCounters } from './counters.js'
+
+interface AdapterOptions {
+  log: Logger
+  counters: CallCounters
+}
+
+type Call = grpc.ServerUnaryCall<unknown, unknown> | grpc.ServerWritableStream<unknown, unknown> | grpc.ServerDuplexStream<unknown, unknown>
+
+/** Serves a bound service on a grpc-js server: one context a call, errors to statuses, streams at the receiver's pace. */
+export function addService(server: grpc.Server, service: BoundService, options: AdapterOptions): void {
+  const { definition, handlers } = service
+  const implementation: grpc.UntypedServiceImplementation = {}
+  for (const [key, method] of Object.entries(definition.methods)) {
+    const handler = handlers[key]
+    // grpc-js itself answers Unimplemented for what is left out.
+    if (handler !== undefined) implementation[key] = adapt(definition.fullName, method, handler, options)
+  }
+  server.addService(grpcServiceDefinition(definition), implementation)
+}
+
+function adapt(service: string, method: MethodDefinition, handler: AnyHandler, options: AdapterOptions): grpc.UntypedHandleCall {
+  const counter = options.counters.of(service, method)
+  const fail = (error: unknown): Partial<grpc.StatusObject> => {
+    const status = toStatus(error)
+    counter.handled(status.code)
+    if (status.code === StatusCode.Unknown || status.code === StatusCode.Internal) {
+      options.log.error('call failed', { method: `/${service}/${method.name}`, error })
+    }
+    return { code: status.code, details: status.message }
+  }
+
+  if (!method.responseStream && !method.requestStream) {
+    return (call: grpc.ServerUnaryCall<unknown, unknown>, callback: grpc.sendUnaryData<unknown>) => {
+      counter.started()
+      const answer = (response: unknown) => {
+        counter.handled(0)
+        callback(null, response)
+      }
+      try {
+        const result = handler(contextOf(call, options.log), call.request)
+        if (isPromise(result)) result.then(answer, (error) => callback(fail(error)))
+        else answer(result)
+      } catch (error) {
+        callback(fail(error))
+      }
+    }
+  }
+  return (call: grpc.ServerWritableStream<unknown, unknown> | grpc.ServerDuplexStream<unknown, unknown>) => {
+    counter.started()
+    const request = method.requestStream ? requests(call as grpc.ServerDuplexStream<unknown, unknown>) : (call as grpc.ServerWritableStream<unknown, unknown>).request
+    sendAll(call, () => handler(contextOf(call, options.log), request) as AsyncIterable<unknown>).then(
+      () => {
+        counter.handled(0)
+        call.end()
+      },
+      // grpc-js turns an emitted error into the trailing status.
+      (error) => call.emit('error', fail(error)),
+    )
+  }
+}
+
+function isPromise(value: unknown): value is Promise<unknown> {
+  return typeof value === 'object' && value !== null && 'then' in value
+}
+
+async function* requests(call: grpc.ServerDuplexStream<unknown, unknown>): AsyncIterable<unknown> {
+  try {
+    yield* call.iterator({ destroyOnReturn: false })
+  } catch (error) {
+    // A client that goes away shows as a premature close; the aborted signal tells it better.
+    if (!call.cancelled) throw error
+  }
+}
+
+async function sendAll(call: grpc.ServerWritableStream<unknown, unknown> | grpc.ServerDuplexStream<unknown, unknown>, responses: () => AsyncIterable<unknown>) {
+  for await (const message of responses()) {
+    if (call.cancelled) return
+    if (!call.write(message)) await drained(call)
+  }
+}
+
+function drained(call: grpc.ServerWritableStream<unknown, unknown> | grpc.ServerDuplexStream<unknown, unknown>): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      call.off('drain', done)
+      call.off('cancelled', done)
+      resolve()
+    }
+    call.once('drain', done)
+    call.once('cancelled', done)
+  })
+}
+
+/** The context of a call. Its signal is made when someone asks for it: most calls are over before they could be cancelled. */
+function contextOf(call: Call, log: Logger): Context {
+  let controller: AbortController | undefined
+  const lease = firstValue(call.metadata, 'containerd-lease')
+  return {
+    namespace: firstValue(call.metadata, 'containerd-namespace') ?? '',
+    ...(lease !== undefined && { lease }),
+    get signal() {
+      if (controller === undefined) {
+        const created = new AbortController()
+        controller = created
+        if (call.cancelled) created.abort()
+        else call.on('cancelled', () => created.abort())
+      }
+      return controller.signal
+    },
+    log,
+  }
+}
+
+/** The first value of a header. Node joins repeated headers with commas; clients put the wanted one first. */
+function firstValue(metadata: grpc.Metadata, key: string): string | undefined {
+  const [value] = metadata.get(key)
+  if (value === undefined) return undefined
+  const joined = value.toString()
+  const comma = joined.indexOf(',')
+  const first = (comma < 0 ? joined : joined.slice(0, comma)).trim()
+  return first === '' ? undefined : first
+}

@@ -1,0 +1,12 @@
+/** Boots a daemon from plugins: configuration, plugin graph, listeners. Importing registers nothing; `./listeners` does. */
+export { type Daemon, type ServeOptions, serve } from './boot.js'
+export { type ConfigOverrides, configTable, type DaemonConfig, daemonConfig } from './config/daemon-config.js'
+export { type ConfigDocument, loadConfigFile } from './config/load.js'
+export { migrate } from './config/migrate.js'
+export { printToml } from './config/print.js'
+export { ConfigFileError } from './config/toml.js'
+export { grpcListener } from './grpc/listener.js'
+export { debugListener, metricsListener } from './http.js'
+export { type ConfiguredLevel, createLogger, type LogFormat, type LogOptions, logLevels } from './log.js'
+export { RootInUseError } from './root-lock.js'
+export { ttrpcListener } from './ttrpc.js'

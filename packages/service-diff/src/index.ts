@@ -1,0 +1,85 @@
+/** The Diff service: asks the configured differs in turn. */
+import { DiffDefinition } from '@containerd-ts/api/containerd/services/diff/v1/diff'
+import type { Descriptor as WireDescriptor } from '@containerd-ts/api/containerd/types/descriptor'
+import { bindService, type Descriptor, type Differ, InvalidArgumentError, isUnimplemented, requireNamespace, UnimplementedError } from '@containerd-ts/interface'
+import { flag, list, PluginType, type Registration, register } from '@containerd-ts/plugin'
+
+interface DiffConfig {
+  default: readonly string[]
+  sync_fs: boolean
+}
+
+/** Keeps containerd's name of the section in which differs are configured. */
+export const diffService: Registration<typeof PluginType.Service, DiffConfig> = {
+  type: PluginType.Service,
+  id: 'diff-service',
+  requires: [PluginType.Differ],
+  config: {
+    default: list({ default: ['walking'], doc: 'Differs in the order in which they are asked.' }),
+    sync_fs: flag({ default: false, doc: 'Write the filesystem to disk after every unpacked layer.' }),
+  },
+  init(ic) {
+    const differs = ic.config.default.map((id) => ic.getById(PluginType.Differ, id))
+    const sequence: Differ = {
+      apply: (ctx, descriptor, mounts, options) =>
+        firstThatCan(differs, (differ) => differ.apply(ctx, descriptor, mounts, { ...options, syncFs: ic.config.sync_fs || options?.syncFs === true })),
+      compare: (ctx, lower, upper, options) => firstThatCan(differs, (differ) => differ.compare(ctx, lower, upper, options)),
+    }
+    return sequence
+  },
+}
+
+async function firstThatCan<T>(differs: readonly Differ[], operation: (differ: Differ) => Promise<T>): Promise<T> {
+  let refused: unknown = new UnimplementedError('no differ is configured')
+  for (const differ of differs) {
+    try {
+      return await operation(differ)
+    } catch (error) {
+      if (!isUnimplemented(error)) throw error
+      refused = error
+    }
+  }
+  throw refused
+}
+
+export const diffGrpcService: Registration<typeof PluginType.GRPC> = {
+  type: PluginType.GRPC,
+  id: 'diff',
+  requires: [PluginType.Service],
+  init(ic) {
+    const differ = ic.getById(PluginType.Service, 'diff-service') as Differ
+    return {
+      services: [
+        bindService(DiffDefinition, {
+          async apply(ctx, request) {
+            requireNamespace(ctx)
+            if (request.diff === undefined) throw new InvalidArgumentError('diff must be set')
+            const applied = await differ.apply(ctx, fromWire(request.diff), request.mounts, { payloads: request.payloads, syncFs: request.syncFs })
+            return { applied: toWire(applied) }
+          },
+          async diff(ctx, request) {
+            requireNamespace(ctx)
+            const descriptor = await differ.compare(ctx, request.left, request.right, {
+              labels: request.labels,
+              ...(request.mediaType !== '' && { mediaType: request.mediaType }),
+              ...(request.ref !== '' && { ref: request.ref }),
+              ...(request.sourceDateEpoch && { sourceDateEpoch: request.sourceDateEpoch }),
+            })
+            return { diff: toWire(descriptor) }
+          },
+        }),
+      ],
+    }
+  },
+}
+
+function fromWire({ mediaType, digest, size, annotations }: WireDescriptor): Descriptor {
+  return { mediaType, digest, sizeBytes: size, annotations }
+}
+
+function toWire({ mediaType, digest, sizeBytes, annotations }: Descriptor): WireDescriptor {
+  return { mediaType, digest, size: sizeBytes, annotations: { ...annotations } }
+}
+
+register(diffService)
+register(diffGrpcService)
