@@ -9,7 +9,14 @@ interface AdapterOptions {
   counters: CallCounters
 }
 
-type Call = grpc.ServerUnaryCall<unknown, unknown> | grpc.ServerWritableStream<unknown, unknown> | grpc.ServerDuplexStream<unknown, unknown>
+type StreamCall = grpc.ServerWritableStream<unknown, unknown> | grpc.ServerDuplexStream<unknown, unknown>
+
+/** What all kinds of calls have in common. */
+interface Call {
+  readonly cancelled: boolean
+  readonly metadata: grpc.Metadata
+  on(event: string, listener: () => void): unknown
+}
 
 /** Serves a bound service on a grpc-js server: one context a call, errors to statuses, streams at the receiver's pace. */
 export function addService(server: grpc.Server, service: BoundService, options: AdapterOptions): void {
@@ -50,7 +57,7 @@ function adapt(service: string, method: MethodDefinition, handler: AnyHandler, o
       }
     }
   }
-  return (call: grpc.ServerWritableStream<unknown, unknown> | grpc.ServerDuplexStream<unknown, unknown>) => {
+  return (call: StreamCall) => {
     counter.started()
     const request = method.requestStream ? requests(call as grpc.ServerDuplexStream<unknown, unknown>) : (call as grpc.ServerWritableStream<unknown, unknown>).request
     sendAll(call, () => handler(contextOf(call, options.log), request) as AsyncIterable<unknown>).then(
@@ -77,14 +84,14 @@ async function* requests(call: grpc.ServerDuplexStream<unknown, unknown>): Async
   }
 }
 
-async function sendAll(call: grpc.ServerWritableStream<unknown, unknown> | grpc.ServerDuplexStream<unknown, unknown>, responses: () => AsyncIterable<unknown>) {
+async function sendAll(call: StreamCall, responses: () => AsyncIterable<unknown>) {
   for await (const message of responses()) {
     if (call.cancelled) return
     if (!call.write(message)) await drained(call)
   }
 }
 
-function drained(call: grpc.ServerWritableStream<unknown, unknown> | grpc.ServerDuplexStream<unknown, unknown>): Promise<void> {
+function drained(call: StreamCall): Promise<void> {
   return new Promise((resolve) => {
     const done = () => {
       call.off('drain', done)

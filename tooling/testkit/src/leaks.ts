@@ -1,0 +1,37 @@
+import { readdir, readFile, readlink } from 'node:fs/promises'
+import { join } from 'node:path'
+
+/** What a test left behind below its directory. */
+export interface Leaks {
+  mounts: string[]
+  /** Command lines of processes that mention the directory or work in it. */
+  processes: string[]
+  /** FIFOs and sockets. */
+  special: string[]
+}
+
+/** Looks for mounts, processes, FIFOs and sockets that belong to a directory. */
+export async function findLeaks(dir: string): Promise<Leaks> {
+  const mountinfo = await readFile('/proc/self/mountinfo', 'utf8')
+  const mounts = mountinfo
+    .split('\n')
+    .map((line) => line.split(' ')[4] ?? '')
+    .filter((path) => path === dir || path.startsWith(`${dir}/`))
+  return { mounts, processes: await processesOf(dir), special: await specialFiles(dir) }
+}
+
+async function processesOf(dir: string): Promise<string[]> {
+  const found: string[] = []
+  for (const pid of await readdir('/proc')) {
+    if (!/^\d+$/.test(pid) || Number(pid) === process.pid) continue
+    const command = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')
+    const cwd = await readlink(`/proc/${pid}/cwd`).catch(() => '')
+    if (command.includes(dir) || cwd.startsWith(dir)) found.push(`${pid} ${command.replaceAll('\0', ' ').trim()}`)
+  }
+  return found
+}
+
+async function specialFiles(dir: string): Promise<string[]> {
+  const entries = await readdir(dir, { withFileTypes: true, recursive: true }).catch(() => [])
+  return entries.filter((entry) => entry.isFIFO() || entry.isSocket()).map((entry) => join(entry.parentPath, entry.name))
+}
