@@ -1,4 +1,15 @@
 /** Linux system calls that Node lacks, bound to libc. Every function throws a SystemError with `code`, `errno` and `syscall`. */
-export { isErrno, SystemError, systemError } from './errno.js'
+
 export { sendUnixDatagram } from './datagram.js'
+export { createMemoryFile, createPipe, duplicate, setBlocking } from './descriptor.js'
+export { isErrno, SystemError, systemError } from './errno.js'
+export { createEventFd } from './eventfd.js'
+export { type ExecuteOptions, type Execution, execute } from './execute.js'
+export { holdFifo, makeFifo, type OpenFifoOptions, openFifoForReading, openFifoForWriting } from './fifo.js'
 export { lockFile } from './flock.js'
+export { type Poll, pollReadable } from './poll.js'
+export { oomScoreAdj, setChildSubreaper, setOomScoreAdj } from './process.js'
+export { createReaper, type Reaper, type ReaperOptions } from './reaper.js'
+export { closeAll, descriptorOf, type PeerCredentials, peerCredentials, receiveDescriptors, socketPair } from './socket.js'
+export { findExecutable, type SpawnOptions, spawn } from './spawn.js'
+export { setWindowSize, type WindowSize, windowSize } from './terminal.js'

@@ -1,0 +1,13 @@
+import { node } from 'koffi'
+
+/** Watches a descriptor on the event loop. The descriptor must stay open until `close`. */
+export interface Poll {
+  /** Stops watching. The descriptor is the caller's again. */
+  close(): void
+}
+
+/** Calls `ready` whenever `fd` can be read or has hung up, until it is closed; works for anything that epoll takes. */
+export function pollReadable(fd: number, ready: () => void): Poll {
+  const handle = node.poll(fd, { readable: true }, ready)
+  return { close: () => handle.close() }
+}

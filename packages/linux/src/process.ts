@@ -1,0 +1,20 @@
+import { readFileSync, writeFileSync } from 'node:fs'
+import { bind, check } from './libc.js'
+
+const prctl = bind('int prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d)')
+const PR_SET_CHILD_SUBREAPER = 36
+
+/** Makes this process the parent of descendants whose own parent ends. */
+export function setChildSubreaper(): void {
+  check(prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), 'prctl')
+}
+
+/** How much the kernel prefers a process when memory runs out: -1000 never, 1000 first. */
+export function oomScoreAdj(pid: number): number {
+  return Number(readFileSync(`/proc/${pid}/oom_score_adj`, 'utf8'))
+}
+
+/** Sets {@link oomScoreAdj}; lowering it needs CAP_SYS_RESOURCE. */
+export function setOomScoreAdj(pid: number, value: number): void {
+  writeFileSync(`/proc/${pid}/oom_score_adj`, String(value))
+}

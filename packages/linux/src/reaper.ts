@@ -1,0 +1,70 @@
+import { bind } from './libc.js'
+
+const waitpid = bind('int waitpid(int pid, void *status, int options)')
+const WNOHANG = 1
+
+export interface ReaperOptions {
+  /**
+   * `own` collects only pids that were asked for, and gets along with `child_process`. `all` collects every child, also those that
+   * this process inherited as a subreaper; nothing else in the process may then wait for children.
+   */
+  scope: 'own' | 'all'
+  /** Hears of every collected exit, before `wait` settles. */
+  onExit?: (pid: number, status: number) => void
+}
+
+/** Collects the exits of child processes. */
+export interface Reaper {
+  /**
+   * The exit status of a child: its exit code, or 128 + n when signal n ended it. To be called in the same tick as its spawn.
+   * The process stays alive while it waits.
+   */
+  wait(pid: number): Promise<number>
+  /** Stops collecting; pending waits never settle. */
+  close(): void
+}
+
+/** Starts to collect exits on SIGCHLD. */
+export function createReaper(options: ReaperOptions): Reaper {
+  const waiting = new Map<number, (status: number) => void>()
+  const status = Buffer.alloc(4)
+  let keepAlive: NodeJS.Timeout | undefined
+
+  const exited = (pid: number): void => {
+    const code = exitStatus(status.readInt32LE())
+    options.onExit?.(pid, code)
+    const settle = waiting.get(pid)
+    waiting.delete(pid)
+    settle?.(code)
+    if (waiting.size === 0) {
+      clearInterval(keepAlive)
+      keepAlive = undefined
+    }
+  }
+  const collect = (): void => {
+    if (options.scope === 'all') {
+      for (let pid = waitpid(-1, status, WNOHANG); pid > 0; pid = waitpid(-1, status, WNOHANG)) exited(pid)
+    } else {
+      for (const pid of [...waiting.keys()]) if (waitpid(pid, status, WNOHANG) === pid) exited(pid)
+    }
+  }
+  process.on('SIGCHLD', collect)
+
+  return {
+    wait: (pid) =>
+      new Promise((resolve) => {
+        waiting.set(pid, resolve)
+        // Signal handlers alone do not keep Node running.
+        keepAlive ??= setInterval(() => {}, 0x7fff_ffff)
+      }),
+    close: () => {
+      process.off('SIGCHLD', collect)
+      clearInterval(keepAlive)
+    },
+  }
+}
+
+function exitStatus(status: number): number {
+  const signal = status & 0x7f
+  return signal === 0 ? (status >> 8) & 0xff : 128 + signal
+}
