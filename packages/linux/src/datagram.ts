@@ -4,7 +4,9 @@ const AF_UNIX = 1
 const SOCK_DGRAM = 2
 const SOCK_CLOEXEC = 0o2000000
 const socket = bind('int socket(int domain, int type, int protocol)')
-const sendto = bind('ssize_t sendto(int fd, const void *data, size_t length, int flags, const void *address, uint32_t addressLength)')
+const sendto = bind(
+  'ssize_t sendto(int fd, const void *data, size_t length, int flags, const void *address, uint32_t addressLength)',
+)
 const close = bind('int close(int fd)')
 
 /** Sends one datagram to a unix socket; a path that begins with `@` is in the abstract namespace. @throws SystemError */
