@@ -30,7 +30,9 @@ await build({
   sourcemap: true,
   // Packages with native code look for it beside their own files.
   external: ['koffi', 'classic-level'],
-  banner: { js: "import { createRequire as __createRequire } from 'node:module';const require = __createRequire(import.meta.url);" },
+  banner: {
+    js: "import { createRequire as __createRequire } from 'node:module';const require = __createRequire(import.meta.url);",
+  },
   define: { CONTAINERD_TS_VERSION: JSON.stringify(version), CONTAINERD_TS_REVISION: JSON.stringify(revision()) },
   logLevel: 'warning',
 })
@@ -40,6 +42,9 @@ function workers() {
   return ['archive', 'mount'].flatMap((name) => {
     const manifestPath = require.resolve(`@containerd-ts/${name}/package.json`)
     const manifest = JSON.parse(readFileSync(manifestPath, 'utf8'))
-    return (manifest.containerd?.workers ?? []).map((worker) => ({ name: worker, path: join(dirname(manifestPath), 'dist', `${worker}.js`) }))
+    return (manifest.containerd?.workers ?? []).map((worker) => ({
+      name: worker,
+      path: join(dirname(manifestPath), 'dist', `${worker}.js`),
+    }))
   })
 }

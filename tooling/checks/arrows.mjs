@@ -42,7 +42,10 @@ for (const { manifest, folder, group, dir } of all.values()) {
     const text = readFileSync(file, 'utf8')
     for (const [, specifier] of text.matchAll(/(?:from|import|import\()\s*'([^'.][^']*)'/g)) {
       if (specifier.startsWith('node:')) continue
-      const name = specifier.split('/').slice(0, specifier.startsWith('@') ? 2 : 1).join('/')
+      const name = specifier
+        .split('/')
+        .slice(0, specifier.startsWith('@') ? 2 : 1)
+        .join('/')
       if (!declared.has(name)) wrong.push(`${file}: imports "${name}", which ${manifest.name} does not declare`)
       const target = all.get(name)
       if (!name.startsWith(scope) || target === undefined) continue

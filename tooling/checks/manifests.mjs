@@ -7,8 +7,25 @@ const fix = process.argv.includes('--fix')
 const wrong = []
 
 const order = [
-  'name', 'version', 'private', 'description', 'keywords', 'license', 'repository', 'type', 'engines', 'bin', 'exports',
-  'sideEffects', 'files', 'containerd', 'publishConfig', 'scripts', 'peerDependencies', 'dependencies', 'devDependencies',
+  'name',
+  'version',
+  'private',
+  'description',
+  'keywords',
+  'license',
+  'repository',
+  'type',
+  'engines',
+  'bin',
+  'exports',
+  'sideEffects',
+  'files',
+  'containerd',
+  'publishConfig',
+  'scripts',
+  'peerDependencies',
+  'dependencies',
+  'devDependencies',
 ]
 
 function entry(path) {

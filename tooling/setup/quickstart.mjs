@@ -40,7 +40,12 @@ try {
 
   step('Plugins')
   const { plugins } = await containerd.introspection.plugins({})
-  const rows = plugins.map((p) => [p.type, p.id, p.platforms.map((x) => `${x.os}/${x.architecture}`).join(',') || '-', state(p.initErr)])
+  const rows = plugins.map((p) => [
+    p.type,
+    p.id,
+    p.platforms.map((x) => `${x.os}/${x.architecture}`).join(',') || '-',
+    state(p.initErr),
+  ])
   printTable([['TYPE', 'ID', 'PLATFORMS', 'STATUS'], ...rows])
   if (result.exitStatus !== 0) process.exitCode = 1
 } catch (error) {
@@ -61,5 +66,11 @@ function state(error) {
 
 function printTable(rows) {
   const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)))
-  for (const row of rows) console.log(row.map((cell, column) => cell.padEnd(widths[column])).join('  ').trimEnd())
+  for (const row of rows)
+    console.log(
+      row
+        .map((cell, column) => cell.padEnd(widths[column]))
+        .join('  ')
+        .trimEnd(),
+    )
 }

@@ -1,7 +1,8 @@
 // `npm test`: sets up what is missing, then runs every check and every test of every package.
+
+import { spawnSync } from 'node:child_process'
 import { readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { spawnSync } from 'node:child_process'
 import { ensurePrograms, environment, root, run, setUpWorkspace } from './tools.mjs'
 
 const isRoot = process.getuid?.() === 0
@@ -17,17 +18,24 @@ run('node', ['tooling/checks/publish.mjs'])
 
 function resultFiles() {
   return ['packages', 'apps', 'tooling'].flatMap((group) =>
-    readdirSync(join(root, group)).map((name) => ({ name: `${group}/${name}`, path: join(root, group, name, 'test-results.json') })),
+    readdirSync(join(root, group)).map((name) => ({
+      name: `${group}/${name}`,
+      path: join(root, group, name, 'test-results.json'),
+    })),
   )
 }
 
 for (const { path } of resultFiles()) rmSync(path, { force: true })
 // Root tests share the machine's mounts, cgroups and processes: one package after the other.
-const { status } = spawnSync('turbo', ['run', 'test', '--concurrency=1', '--continue', '--output-logs=new-only', '--log-order=grouped'], {
-  cwd: root,
-  stdio: 'inherit',
-  env: environment,
-})
+const { status } = spawnSync(
+  'turbo',
+  ['run', 'test', '--concurrency=1', '--continue', '--output-logs=new-only', '--log-order=grouped'],
+  {
+    cwd: root,
+    stdio: 'inherit',
+    env: environment,
+  },
+)
 
 const total = { passed: 0, failed: 0, skipped: 0 }
 for (const { name, path } of resultFiles()) {

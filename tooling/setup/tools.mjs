@@ -65,8 +65,10 @@ export function ensurePrograms(programs) {
   const missing = programs.filter((program) => !onPath(program)).map((program) => packages[program])
   if (missing.length === 0) return
   const command = `apt-get install --no-install-recommends ${missing.join(' ')}`
-  if (process.getuid?.() !== 0) fail(`These Debian packages are missing: ${missing.join(', ')}. Install them with \`sudo ${command}\`, then run this again.`)
-  if (!onPath('apt-get')) fail(`These programs are missing: ${missing.join(', ')}. Install them with your package manager, then run this again.`)
+  if (process.getuid?.() !== 0)
+    fail(`These Debian packages are missing: ${missing.join(', ')}. Install them with \`sudo ${command}\`, then run this again.`)
+  if (!onPath('apt-get'))
+    fail(`These programs are missing: ${missing.join(', ')}. Install them with your package manager, then run this again.`)
   console.log(`installing ${missing.join(', ')}`)
   const env = { ...environment, DEBIAN_FRONTEND: 'noninteractive' }
   run('apt-get', ['update', '-qq'], { env })

@@ -44,7 +44,8 @@ class UsageError extends Error {}
 export async function run(args: string[], stop: AbortSignal): Promise<number> {
   try {
     const { values, positionals } = parse(args)
-    if (values.version === true) process.stdout.write(`containerd github.com/containerd-ts/containerd-ts ${version} ${revision}\n`)
+    if (values.version === true)
+      process.stdout.write(`containerd github.com/containerd-ts/containerd-ts ${version} ${revision}\n`)
     else if (values.help === true) process.stdout.write(usage)
     else await command(values, positionals, stop)
     return 0
@@ -115,7 +116,8 @@ async function loadDocument(path: string | undefined) {
   try {
     return await loadConfigFile(path ?? defaultConfigPath)
   } catch (error) {
-    const missing = error instanceof ConfigFileError && error.cause instanceof Error && 'code' in error.cause && error.cause.code === 'ENOENT'
+    const missing =
+      error instanceof ConfigFileError && error.cause instanceof Error && 'code' in error.cause && error.cause.code === 'ENOENT'
     if (path === undefined && missing) return { table: {}, files: [] }
     throw error
   }
@@ -129,6 +131,7 @@ function logLevel(name: string) {
 
 function explain(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
-  const expected = error instanceof ConfigFileError || error instanceof RootInUseError || error instanceof PluginError || 'code' in error
+  const expected =
+    error instanceof ConfigFileError || error instanceof RootInUseError || error instanceof PluginError || 'code' in error
   return expected ? error.message : (error.stack ?? error.message)
 }

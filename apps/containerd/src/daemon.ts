@@ -13,7 +13,9 @@ export async function runDaemon(config: DaemonConfig, stop: AbortSignal): Promis
     log.info('wrote a diagnostic report', { path })
   })
   process.on('uncaughtException', (error) => log.error('uncaught exception', { error: error.stack ?? error }))
-  process.on('unhandledRejection', (error) => log.error('unhandled rejection', { error: error instanceof Error ? (error.stack ?? error) : error }))
+  process.on('unhandledRejection', (error) =>
+    log.error('unhandled rejection', { error: error instanceof Error ? (error.stack ?? error) : error }),
+  )
 
   log.info('starting containerd', { version, revision })
   try {

@@ -41,7 +41,10 @@ function cancelWith(call: { cancel(): void }, signal: AbortSignal | undefined): 
   return () => signal.removeEventListener('abort', abort)
 }
 
-async function* responses(call: grpc.ClientReadableStream<unknown> | grpc.ClientDuplexStream<unknown, unknown>, release: () => void) {
+async function* responses(
+  call: grpc.ClientReadableStream<unknown> | grpc.ClientDuplexStream<unknown, unknown>,
+  release: () => void,
+) {
   try {
     yield* call
   } finally {
@@ -51,7 +54,10 @@ async function* responses(call: grpc.ClientReadableStream<unknown> | grpc.Client
   }
 }
 
-async function send(call: grpc.ClientWritableStream<unknown> | grpc.ClientDuplexStream<unknown, unknown>, messages: AsyncIterable<unknown>) {
+async function send(
+  call: grpc.ClientWritableStream<unknown> | grpc.ClientDuplexStream<unknown, unknown>,
+  messages: AsyncIterable<unknown>,
+) {
   try {
     for await (const message of messages) {
       if (!call.write(message)) await new Promise<void>((resolve) => call.once('drain', resolve).once('close', resolve))
@@ -91,7 +97,14 @@ export function createGrpcClient<D extends ServiceDefinition>(
       return [
         key,
         (request: unknown, options: CallOptions = {}) => {
-          const call = connection.makeServerStreamRequest(name, encode, decode, request, metadataOf(options, metadata), callOptions(options))
+          const call = connection.makeServerStreamRequest(
+            name,
+            encode,
+            decode,
+            request,
+            metadataOf(options, metadata),
+            callOptions(options),
+          )
           return responses(call, cancelWith(call, options.signal))
         },
       ]
@@ -101,11 +114,19 @@ export function createGrpcClient<D extends ServiceDefinition>(
       (request: unknown, options: CallOptions = {}) =>
         new Promise((resolve, reject) => {
           let release = () => {}
-          const call = connection.makeUnaryRequest(name, encode, decode, request, metadataOf(options, metadata), callOptions(options), (error, response) => {
-            release()
-            if (error) reject(error)
-            else resolve(response)
-          })
+          const call = connection.makeUnaryRequest(
+            name,
+            encode,
+            decode,
+            request,
+            metadataOf(options, metadata),
+            callOptions(options),
+            (error, response) => {
+              release()
+              if (error) reject(error)
+              else resolve(response)
+            },
+          )
           release = cancelWith(call, options.signal)
         }),
     ]

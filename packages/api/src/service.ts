@@ -61,7 +61,10 @@ type ClientRequest<M extends MethodDefinition> = M['requestStream'] extends true
 
 /** Calls of a service, typed by its definition; requests may leave out fields that have their zero value. */
 export type Client<D extends ServiceDefinition> = {
-  readonly [K in keyof D['methods']]: (request: ClientRequest<D['methods'][K]>, options?: CallOptions) => ResponseOf<D['methods'][K]>
+  readonly [K in keyof D['methods']]: (
+    request: ClientRequest<D['methods'][K]>,
+    options?: CallOptions,
+  ) => ResponseOf<D['methods'][K]>
 }
 
 /** Encodes without copying the result again. */

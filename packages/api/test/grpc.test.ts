@@ -28,7 +28,9 @@ beforeAll(async () => {
     },
   })
   const port = await new Promise<number>((resolve, reject) =>
-    server.bindAsync('127.0.0.1:0', grpc.ServerCredentials.createInsecure(), (error, bound) => (error ? reject(error) : resolve(bound))),
+    server.bindAsync('127.0.0.1:0', grpc.ServerCredentials.createInsecure(), (error, bound) =>
+      error ? reject(error) : resolve(bound),
+    ),
   )
   connection = new grpc.Client(`127.0.0.1:${port}`, grpc.credentials.createInsecure())
 })
@@ -40,8 +42,12 @@ afterAll(() => {
 
 test('a unary call carries metadata, large integers and maps', async () => {
   const content = createGrpcClient(ContentDefinition, connection, { 'containerd-namespace': 'test' })
-  expect(await content.info({ digest: 'sha256:1' })).toMatchObject({ info: { digest: 'sha256:1', size: 3_000_000_000, labels: { a: 'b' } } })
-  await expect(content.info({ digest: 'x' }, { metadata: { 'containerd-namespace': 'other' } })).rejects.toMatchObject({ code: grpc.status.FAILED_PRECONDITION })
+  expect(await content.info({ digest: 'sha256:1' })).toMatchObject({
+    info: { digest: 'sha256:1', size: 3_000_000_000, labels: { a: 'b' } },
+  })
+  await expect(content.info({ digest: 'x' }, { metadata: { 'containerd-namespace': 'other' } })).rejects.toMatchObject({
+    code: grpc.status.FAILED_PRECONDITION,
+  })
 })
 
 test('a consumer that stops reading cancels the call', async () => {

@@ -61,7 +61,9 @@ export function connect(address: string, options: ConnectOptions = {}): Containe
 
 function bind(connection: Connection, namespace: string, snapshotter: string, lease?: string): Containerd {
   const metadata = { 'containerd-namespace': namespace, ...(lease !== undefined && { 'containerd-lease': lease }) }
-  const services = Object.fromEntries(Object.entries(definitions).map(([name, definition]) => [name, createGrpcClient(definition, connection, metadata)]))
+  const services = Object.fromEntries(
+    Object.entries(definitions).map(([name, definition]) => [name, createGrpcClient(definition, connection, metadata)]),
+  )
   return {
     ...(services as unknown as Services),
     namespace,

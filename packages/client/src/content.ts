@@ -21,7 +21,11 @@ export interface WriteOptions {
 const messageBytes = 1024 * 1024
 
 /** Stores a blob; one that exists already is left alone. The bytes may come in pieces of any size. */
-export async function writeBlob(containerd: Containerd, bytes: AsyncIterable<Uint8Array> | Iterable<Uint8Array>, options: WriteOptions): Promise<void> {
+export async function writeBlob(
+  containerd: Containerd,
+  bytes: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+  options: WriteOptions,
+): Promise<void> {
   const { ref, size, digest, labels = {} } = options
   async function* requests() {
     let offset = 0

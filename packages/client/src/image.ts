@@ -17,8 +17,14 @@ export interface ImageConfig {
   rootfs: { diff_ids: string[] }
 }
 
-const indexTypes = new Set(['application/vnd.oci.image.index.v1+json', 'application/vnd.docker.distribution.manifest.list.v2+json'])
-const manifestTypes = new Set(['application/vnd.oci.image.manifest.v1+json', 'application/vnd.docker.distribution.manifest.v2+json'])
+const indexTypes = new Set([
+  'application/vnd.oci.image.index.v1+json',
+  'application/vnd.docker.distribution.manifest.list.v2+json',
+])
+const manifestTypes = new Set([
+  'application/vnd.oci.image.manifest.v1+json',
+  'application/vnd.docker.distribution.manifest.v2+json',
+])
 
 export function isIndex(descriptor: Descriptor): boolean {
   return indexTypes.has(descriptor.mediaType)
@@ -40,7 +46,9 @@ export async function resolveManifest(containerd: Containerd, target: Descriptor
   if (isManifest(target)) return readJson<Manifest>(containerd, target.digest)
   if (!isIndex(target)) throw new Error(`${target.digest}: "${target.mediaType}" is neither an image manifest nor an index`)
   const { manifests } = await readJson<{ manifests: Descriptor[] }>(containerd, target.digest)
-  const match = manifests.find((m) => isManifest(m) && (m.platform === undefined || (m.platform.os === 'linux' && m.platform.architecture === architecture)))
+  const match = manifests.find(
+    (m) => isManifest(m) && (m.platform === undefined || (m.platform.os === 'linux' && m.platform.architecture === architecture)),
+  )
   if (match === undefined) throw new Error(`${target.digest}: no manifest for linux/${architecture}`)
   return resolveManifest(containerd, match)
 }
@@ -74,7 +82,8 @@ export async function unpack(containerd: Containerd, target: Descriptor): Promis
     for (const [index, layer] of manifest.layers.entries()) {
       const name = chain[index]
       const diffId = diffIds[index]
-      if (name === undefined || diffId === undefined) throw new Error(`${target.digest}: ${manifest.layers.length} layers but ${diffIds.length} diff ids`)
+      if (name === undefined || diffId === undefined)
+        throw new Error(`${target.digest}: ${manifest.layers.length} layers but ${diffIds.length} diff ids`)
       await unpackLayer(held, { layer, name, diffId, parent: chain[index - 1] ?? '' })
     }
     const chainId = chain.at(-1) ?? ''
@@ -83,7 +92,10 @@ export async function unpack(containerd: Containerd, target: Descriptor): Promis
   })
 }
 
-async function unpackLayer(containerd: Containerd, step: { layer: Descriptor; name: string; diffId: string; parent: string }): Promise<void> {
+async function unpackLayer(
+  containerd: Containerd,
+  step: { layer: Descriptor; name: string; diffId: string; parent: string },
+): Promise<void> {
   const { layer, name, diffId, parent } = step
   const { snapshotter, snapshots } = containerd
   if (await snapshotExists(containerd, name)) return

@@ -53,7 +53,13 @@ export async function run(containerd: Containerd, options: RunOptions): Promise<
     const printed = Promise.all([collect(stdio.output.stdout), collect(stdio.output.stderr)])
     // When the task cannot be made, its streams are closed early; the reason is that error, not this one.
     printed.catch(() => {})
-    await containerd.tasks.create({ containerId: id, rootfs: mounts, stdin: stdio.stdin, stdout: stdio.stdout, stderr: stdio.stderr })
+    await containerd.tasks.create({
+      containerId: id,
+      rootfs: mounts,
+      stdin: stdio.stdin,
+      stdout: stdio.stdout,
+      stderr: stdio.stderr,
+    })
     cleanups.push(() => deleteTask(containerd, id))
     const exit = containerd.tasks.wait({ containerId: id })
     exit.catch(() => {})

@@ -141,7 +141,8 @@ export function toStatus(error: unknown): Status {
   const code = errorCode(error)
   if (code !== undefined) return { code: StatusCode[code], message: messageOf(error) }
   if (error instanceof Error && error.name === 'AbortError') return { code: StatusCode.Canceled, message: classTexts.Canceled }
-  if (error instanceof Error && error.name === 'TimeoutError') return { code: StatusCode.DeadlineExceeded, message: classTexts.DeadlineExceeded }
+  if (error instanceof Error && error.name === 'TimeoutError')
+    return { code: StatusCode.DeadlineExceeded, message: classTexts.DeadlineExceeded }
   return { code: StatusCode.Unknown, message: messageOf(error) }
 }
 

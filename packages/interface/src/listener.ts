@@ -13,5 +13,7 @@ export interface MetricsSource {
 }
 
 export function isMetricsSource(instance: unknown): instance is MetricsSource {
-  return typeof instance === 'object' && instance !== null && 'prometheus' in instance && typeof instance.prometheus === 'function'
+  return (
+    typeof instance === 'object' && instance !== null && 'prometheus' in instance && typeof instance.prometheus === 'function'
+  )
 }

@@ -105,7 +105,8 @@ export function list(options: Options<readonly string[]>): Field<readonly string
     ...options,
     kind: 'a list of strings',
     decode: (raw, key) => {
-      if (!Array.isArray(raw) || !raw.every((item): item is string => typeof item === 'string')) throw wrong(key, 'a list of strings', raw)
+      if (!Array.isArray(raw) || !raw.every((item): item is string => typeof item === 'string'))
+        throw wrong(key, 'a list of strings', raw)
       return raw
     },
     encode: (value) => value,
@@ -126,7 +127,16 @@ export function durationMs(options: Options<number>): Field<number> {
   }
 }
 
-const units: Readonly<Record<string, number>> = { ns: 1e-6, us: 1e-3, µs: 1e-3, μs: 1e-3, ms: 1, s: 1000, m: 60_000, h: 3_600_000 }
+const units: Readonly<Record<string, number>> = {
+  ns: 1e-6,
+  us: 1e-3,
+  µs: 1e-3,
+  μs: 1e-3,
+  ms: 1,
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+}
 
 /** Milliseconds of a Go duration, undefined when the text is none. */
 export function parseDuration(spelling: string): number | undefined {

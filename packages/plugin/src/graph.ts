@@ -36,7 +36,8 @@ export function graph(registrations: readonly AnyRegistration[], options: GraphO
     }
     path.push(registration)
     for (const type of registration.requires ?? []) {
-      if (type !== '*' && !types.has(type)) throw new PluginError(`plugin "${uri(registration)}" requires "${type}", which nothing registers`)
+      if (type !== '*' && !types.has(type))
+        throw new PluginError(`plugin "${uri(registration)}" requires "${type}", which nothing registers`)
     }
     for (const type of [...(registration.requires ?? []), ...(registration.after ?? [])]) {
       const before = type === '*' ? enabled.filter((r) => !afterAll(r)) : (byType.get(type) ?? [])

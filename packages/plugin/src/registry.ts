@@ -46,7 +46,8 @@ export class Registry {
     const name = uri(registration)
     if (registration.type === '' || registration.id === '') throw new PluginError(`plugin "${name}" has no type or no id`)
     for (const requires of [registration.requires ?? [], registration.after ?? []]) {
-      if (requires.includes('*') && requires.length > 1) throw new PluginError(`plugin "${name}": "*" must be the only requirement`)
+      if (requires.includes('*') && requires.length > 1)
+        throw new PluginError(`plugin "${name}": "*" must be the only requirement`)
       if (requires.includes(registration.type)) throw new PluginError(`plugin "${name}" requires its own type`)
     }
     const existing = this.#registrations.get(name)

@@ -37,13 +37,19 @@ test('graph puts requirements first and otherwise keeps the order', () => {
 })
 
 test('graph names what is wrong', () => {
-  expect(() => graph([plugin('t.a', 'x', { requires: ['t.b'] }), plugin('t.b', 'y', { requires: ['t.a'] })])).toThrow('t.a.x -> t.b.y -> t.a.x')
-  expect(() => graph([plugin('t.a', 'x', { requires: ['t.none'] })])).toThrow('plugin "t.a.x" requires "t.none", which nothing registers')
+  expect(() => graph([plugin('t.a', 'x', { requires: ['t.b'] }), plugin('t.b', 'y', { requires: ['t.a'] })])).toThrow(
+    't.a.x -> t.b.y -> t.a.x',
+  )
+  expect(() => graph([plugin('t.a', 'x', { requires: ['t.none'] })])).toThrow(
+    'plugin "t.a.x" requires "t.none", which nothing registers',
+  )
   expect(() => graph([plugin('t.a', 'x'), plugin('t.a', 'x')])).toThrow('plugin "t.a.x" is registered twice')
 })
 
 test('a disabled requirement fails its dependant, not the graph', async () => {
-  const order = graph([plugin('t.a', 'x'), plugin('t.b', 'y', { requires: ['t.a'], init: (ic) => ic.get('t.a') })], { disabled: ['t.a.x'] })
+  const order = graph([plugin('t.a', 'x'), plugin('t.b', 'y', { requires: ['t.a'], init: (ic) => ic.get('t.a') })], {
+    disabled: ['t.a.x'],
+  })
   const set = await load(order, options)
   expect(set.plugins()).toMatchObject([{ id: 'y', error: { message: 'no plugin "t.a" is loaded' } }])
 })

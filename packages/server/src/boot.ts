@@ -1,7 +1,17 @@
 import { chmod, mkdir, writeFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import type { Listener } from '@containerd-ts/interface'
-import { type AnyRegistration, type DaemonVersion, defaultRegistry, graph, load, type Logger, type PluginSet, PluginType, uri } from '@containerd-ts/plugin'
+import {
+  type AnyRegistration,
+  type DaemonVersion,
+  defaultRegistry,
+  graph,
+  type Logger,
+  load,
+  type PluginSet,
+  PluginType,
+  uri,
+} from '@containerd-ts/plugin'
 import { joinCgroup } from './cgroup.js'
 import type { DaemonConfig } from './config/daemon-config.js'
 import { notifyServiceManager } from './notify.js'
@@ -97,7 +107,9 @@ async function prepareProcess(config: DaemonConfig, log: Logger): Promise<void> 
     process.env['TMPDIR'] = temp
   }
   if (config.oomScore !== 0) {
-    await writeFile('/proc/self/oom_score_adj', String(config.oomScore)).catch((error) => log.warn('cannot set the OOM score', { error }))
+    await writeFile('/proc/self/oom_score_adj', String(config.oomScore)).catch((error) =>
+      log.warn('cannot set the OOM score', { error }),
+    )
   }
   if (config.cgroupPath !== '') await joinCgroup(config.cgroupPath)
 }
@@ -110,4 +122,3 @@ function addressOf(config: DaemonConfig, id: 'grpc' | 'ttrpc', registrations: re
   const configured = config.plugins[name]?.['address']
   return typeof configured === 'string' && configured !== '' ? configured : String(listener.config?.['address']?.default ?? '')
 }
-

@@ -54,10 +54,18 @@ function metrics(ic: InitContext<AddressConfig>): RequestListener {
 
 const debugVars: RequestListener = (request, response) => {
   if (request.url === '/debug/vars') {
-    const vars = { cmdline: process.argv, pid: process.pid, uptime: process.uptime(), memory: process.memoryUsage(), resources: process.getActiveResourcesInfo() }
+    const vars = {
+      cmdline: process.argv,
+      pid: process.pid,
+      uptime: process.uptime(),
+      memory: process.memoryUsage(),
+      resources: process.getActiveResourcesInfo(),
+    }
     response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(vars))
   } else if (request.url?.startsWith('/debug/pprof') === true) {
-    response.writeHead(501, { 'content-type': 'text/plain' }).end('profiles in the pprof format are made by Go programs only; see /debug/vars\n')
+    response
+      .writeHead(501, { 'content-type': 'text/plain' })
+      .end('profiles in the pprof format are made by Go programs only; see /debug/vars\n')
   } else {
     response.writeHead(404).end()
   }

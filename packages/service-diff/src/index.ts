@@ -1,7 +1,15 @@
 /** The Diff service: asks the configured differs in turn. */
 import { DiffDefinition } from '@containerd-ts/api/containerd/services/diff/v1/diff'
 import type { Descriptor as WireDescriptor } from '@containerd-ts/api/containerd/types/descriptor'
-import { bindService, type Descriptor, type Differ, InvalidArgumentError, isUnimplemented, requireNamespace, UnimplementedError } from '@containerd-ts/interface'
+import {
+  bindService,
+  type Descriptor,
+  type Differ,
+  InvalidArgumentError,
+  isUnimplemented,
+  requireNamespace,
+  UnimplementedError,
+} from '@containerd-ts/interface'
 import { flag, list, PluginType, type Registration, register } from '@containerd-ts/plugin'
 
 interface DiffConfig {
@@ -22,7 +30,9 @@ export const diffService: Registration<typeof PluginType.Service, DiffConfig> = 
     const differs = ic.config.default.map((id) => ic.getById(PluginType.Differ, id))
     const sequence: Differ = {
       apply: (ctx, descriptor, mounts, options) =>
-        firstThatCan(differs, (differ) => differ.apply(ctx, descriptor, mounts, { ...options, syncFs: ic.config.sync_fs || options?.syncFs === true })),
+        firstThatCan(differs, (differ) =>
+          differ.apply(ctx, descriptor, mounts, { ...options, syncFs: ic.config.sync_fs || options?.syncFs === true }),
+        ),
       compare: (ctx, lower, upper, options) => firstThatCan(differs, (differ) => differ.compare(ctx, lower, upper, options)),
     }
     return sequence
@@ -54,7 +64,10 @@ export const diffGrpcService: Registration<typeof PluginType.GRPC> = {
           async apply(ctx, request) {
             requireNamespace(ctx)
             if (request.diff === undefined) throw new InvalidArgumentError('diff must be set')
-            const applied = await differ.apply(ctx, fromWire(request.diff), request.mounts, { payloads: request.payloads, syncFs: request.syncFs })
+            const applied = await differ.apply(ctx, fromWire(request.diff), request.mounts, {
+              payloads: request.payloads,
+              syncFs: request.syncFs,
+            })
             return { applied: toWire(applied) }
           },
           async diff(ctx, request) {

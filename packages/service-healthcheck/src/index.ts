@@ -1,5 +1,5 @@
 /** The gRPC health service: clients poll it to learn that the daemon is up. */
-import { HealthCheckResponse_ServingStatus as ServingStatus, HealthDefinition } from '@containerd-ts/api/grpc/health/v1/health'
+import { HealthDefinition, HealthCheckResponse_ServingStatus as ServingStatus } from '@containerd-ts/api/grpc/health/v1/health'
 import { bindService, type Context, NotFoundError } from '@containerd-ts/interface'
 import { PluginType, type Registration, register } from '@containerd-ts/plugin'
 

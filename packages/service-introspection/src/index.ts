@@ -2,7 +2,14 @@
 import { IntrospectionDefinition } from '@containerd-ts/api/containerd/services/introspection/v1/introspection'
 import { RuntimeRequest } from '@containerd-ts/api/containerd/types/runtime_info'
 import { parseFilters } from '@containerd-ts/filters'
-import { type Any, bindService, type Context, FailedPreconditionError, NotFoundError, UnimplementedError } from '@containerd-ts/interface'
+import {
+  type Any,
+  bindService,
+  type Context,
+  FailedPreconditionError,
+  NotFoundError,
+  UnimplementedError,
+} from '@containerd-ts/interface'
 import { type InitContext, PluginType, type Registration, register } from '@containerd-ts/plugin'
 import { pluginEntry, pluginField } from './plugins.js'
 import { pidNamespace, serverUuid } from './server-info.js'
@@ -36,9 +43,17 @@ export const introspectionService: Registration<typeof PluginType.GRPC> = {
 }
 
 /** What a plugin tells when asked with options; only the runtime does. */
-async function extraInfo(ic: InitContext, ctx: Context, type: string, id: string, options: Any, error: Error | undefined): Promise<Any> {
+async function extraInfo(
+  ic: InitContext,
+  ctx: Context,
+  type: string,
+  id: string,
+  options: Any,
+  error: Error | undefined,
+): Promise<Any> {
   if (error !== undefined) throw new FailedPreconditionError(`plugin ${type}.${id} failed to load: ${error.message}`)
-  if (type !== PluginType.RuntimeV2 || id !== 'task') throw new UnimplementedError(`plugin ${type}.${id} gives no further information`)
+  if (type !== PluginType.RuntimeV2 || id !== 'task')
+    throw new UnimplementedError(`plugin ${type}.${id} gives no further information`)
   const request = RuntimeRequest.decode(options.value)
   return ic.getById(PluginType.RuntimeV2, 'task').info(ctx, request.runtimePath, request.options)
 }

@@ -8,7 +8,13 @@ export function pluginEntry(plugin: PluginStatus): Plugin {
     type: plugin.type,
     id: plugin.id,
     requires: [...plugin.requires],
-    platforms: plugin.meta.platforms.map((p) => ({ os: p.os, architecture: p.architecture, variant: p.variant ?? '', osVersion: '' })),
+    platforms: plugin.meta.platforms.map((p) => ({
+      os: p.os,
+      architecture: p.architecture,
+      variant: p.variant ?? '',
+      osVersion: '',
+      osFeatures: [],
+    })),
     exports: plugin.meta.exports,
     capabilities: [...plugin.meta.capabilities],
     initErr: plugin.error === undefined ? undefined : { ...toStatus(plugin.error), details: [] },
@@ -17,5 +23,6 @@ export function pluginEntry(plugin: PluginStatus): Plugin {
 
 /** Fields that filters understand. */
 export function pluginField(plugin: PluginStatus) {
-  return ([field]: readonly string[]): string | undefined => (field === 'type' ? plugin.type : field === 'id' ? plugin.id : undefined)
+  return ([field]: readonly string[]): string | undefined =>
+    field === 'type' ? plugin.type : field === 'id' ? plugin.id : undefined
 }

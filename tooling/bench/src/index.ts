@@ -42,7 +42,12 @@ function table(rows: readonly Row[]): string {
   const cells = rows.map(({ name, ours, theirs }) => [name, theirs.toFixed(2), ours.toFixed(2), `${(ours / theirs).toFixed(2)}`])
   const all = [['workload', 'containerd (ms)', 'ours (ms)', 'ours / containerd'], ...cells]
   const widths = [0, 1, 2, 3].map((column) => Math.max(...all.map((row) => row[column]?.length ?? 0)))
-  return all.map((row) => `${row.map((cell, column) => (column === 0 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0))).join('  ')}\n`).join('')
+  return all
+    .map(
+      (row) =>
+        `${row.map((cell, column) => (column === 0 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0))).join('  ')}\n`,
+    )
+    .join('')
 }
 
 await main()

@@ -1,4 +1,4 @@
-import { connect, type Containerd, run } from '@containerd-ts/client'
+import { type Containerd, connect, run } from '@containerd-ts/client'
 import { mustExec, startDaemon, type TestDaemon } from '@containerd-ts/testkit'
 import { median, times } from './measure.js'
 

@@ -1,8 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { createWriteStream } from 'node:fs'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
-import { resolve } from 'node:path'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type ExecOptions, eventually, exec, mustExec, type Output, stopProcess } from './process.js'
 
@@ -38,17 +37,16 @@ export interface TestDaemon {
 export async function startDaemon(options: DaemonOptions): Promise<TestDaemon> {
   const { dir } = options
   await mkdir(dir, { recursive: true })
-  const [root, state, address, config, logPath] = ['root', 'state', 'c.sock', 'config.toml', 'daemon.log'].map((name) => join(dir, name)) as [
-    string,
-    string,
-    string,
-    string,
-    string,
-  ]
+  const [root, state, address, config, logPath] = ['root', 'state', 'c.sock', 'config.toml', 'daemon.log'].map((name) =>
+    join(dir, name),
+  ) as [string, string, string, string, string]
   await writeFile(config, options.config ?? 'version = 2\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n')
   const args = ['--config', config, '--root', root, '--state', state, '--address', address, '--log-level', 'debug']
   const started = performance.now()
-  const child = spawn(options.command ?? ourDaemon, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...options.env } })
+  const child = spawn(options.command ?? ourDaemon, args, {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, ...options.env },
+  })
   const log = createWriteStream(logPath, { flags: 'a' })
   child.stdout.pipe(log, { end: false })
   child.stderr.pipe(log, { end: false })

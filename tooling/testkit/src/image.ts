@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { chmod, copyFile, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
-import { arch } from 'node:process'
 import { join } from 'node:path'
+import { arch } from 'node:process'
 import { gzipSync } from 'node:zlib'
 import { mustExec } from './process.js'
 
@@ -46,7 +46,8 @@ export async function buildBusyboxImage(dir: string, name = 'docker.io/library/b
     }),
   )
   const layers = []
-  for (const tar of [first, second]) layers.push(await blob(layout, 'application/vnd.oci.image.layer.v1.tar+gzip', gzipSync(tar, { level: 6 })))
+  for (const tar of [first, second])
+    layers.push(await blob(layout, 'application/vnd.oci.image.layer.v1.tar+gzip', gzipSync(tar, { level: 6 })))
   const manifest = await blob(
     layout,
     'application/vnd.oci.image.manifest.v1+json',
@@ -93,7 +94,18 @@ async function layer(dir: string, fill: (root: string) => Promise<void>): Promis
   const tar = `${root}.tar`
   try {
     await fill(root)
-    await mustExec('tar', ['-C', root, '--sort=name', '--mtime=@1700000000', '--owner=0', '--group=0', '--numeric-owner', '-cf', tar, '.'])
+    await mustExec('tar', [
+      '-C',
+      root,
+      '--sort=name',
+      '--mtime=@1700000000',
+      '--owner=0',
+      '--group=0',
+      '--numeric-owner',
+      '-cf',
+      tar,
+      '.',
+    ])
     return await readFile(tar)
   } finally {
     await rm(root, { recursive: true })

@@ -18,7 +18,10 @@ export async function startRegistry(dir: string): Promise<Registry> {
   const host = `127.0.0.1:${port}`
   await mkdir(dir, { recursive: true })
   const config = join(dir, 'config.yml')
-  await writeFile(config, `version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: ${dir}/data}}\nhttp: {addr: '${host}'}\n`)
+  await writeFile(
+    config,
+    `version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: ${dir}/data}}\nhttp: {addr: '${host}'}\n`,
+  )
   const child = spawn('docker-registry', ['serve', config], { stdio: 'ignore' })
   await eventually('the registry answers', () =>
     fetch(`http://${host}/v2/`).then(
@@ -29,7 +32,14 @@ export async function startRegistry(dir: string): Promise<Registry> {
   return {
     host,
     async push(layout, name) {
-      await mustExec('skopeo', ['--insecure-policy', 'copy', '--quiet', '--dest-tls-verify=false', `oci:${layout}`, `docker://${host}/${name}`])
+      await mustExec('skopeo', [
+        '--insecure-policy',
+        'copy',
+        '--quiet',
+        '--dest-tls-verify=false',
+        `oci:${layout}`,
+        `docker://${host}/${name}`,
+      ])
     },
     async stop() {
       await stopProcess(child)

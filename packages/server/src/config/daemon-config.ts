@@ -85,13 +85,22 @@ const accepted = new Set(['version', 'plugin_dir', 'plugins', 'timeouts', 'strea
  *
  * @throws ConfigFileError for values of the wrong type, naming file, line and key, and for directories that cannot work.
  */
-export function daemonConfig(document: ConfigDocument, overrides: ConfigOverrides, warn: (message: string) => void = () => {}): DaemonConfig {
+export function daemonConfig(
+  document: ConfigDocument,
+  overrides: ConfigOverrides,
+  warn: (message: string) => void = () => {},
+): DaemonConfig {
   const { table, files } = document
   const where = (path: readonly string[]): string => {
     const found = files.map((file) => ({ file, at: locate(file, path) })).findLast(({ file, at }) => at !== file.path)
     return found?.at ?? files[0]?.path ?? 'configuration'
   }
-  const decode = <C>(schema: { readonly [K in keyof C]: Field<C[K]> }, raw: unknown, path: readonly string[], ignore: ReadonlySet<string>): C => {
+  const decode = <C>(
+    schema: { readonly [K in keyof C]: Field<C[K]> },
+    raw: unknown,
+    path: readonly string[],
+    ignore: ReadonlySet<string>,
+  ): C => {
     try {
       return decodeConfig(schema, raw, (key) => {
         if (!ignore.has(key)) warn(`${where([...path, key])}: unknown key ${[...path, key].join('.')} ignored`)
@@ -108,13 +117,19 @@ export function daemonConfig(document: ConfigDocument, overrides: ConfigOverride
   }
 
   const top = decode<{ [K in keyof typeof topLevel]: (typeof topLevel)[K]['default'] }>(topLevel, table, [], accepted)
-  const log = decode<{ level: '' | ConfiguredLevel; format: '' | LogFormat }>(debug, section('debug'), ['debug'], new Set(['log_trace_id']))
+  const log = decode<{ level: '' | ConfiguredLevel; format: '' | LogFormat }>(
+    debug,
+    section('debug'),
+    ['debug'],
+    new Set(['log_trace_id']),
+  )
   const { path: cgroupPath } = decode<{ path: string }>(cgroup, section('cgroup'), ['cgroup'], new Set())
 
   const timeoutsMs: Record<string, number> = { ...defaultTimeoutsMs }
   for (const [key, spelling] of Object.entries(section('timeouts'))) {
     const ms = typeof spelling === 'string' ? parseDuration(spelling) : undefined
-    if (ms === undefined) throw new ConfigFileError(`${where(['timeouts', key])}: timeouts."${key}": expected a duration such as "5s"`)
+    if (ms === undefined)
+      throw new ConfigFileError(`${where(['timeouts', key])}: timeouts."${key}": expected a duration such as "5s"`)
     timeoutsMs[key] = ms
   }
 
@@ -127,7 +142,8 @@ export function daemonConfig(document: ConfigDocument, overrides: ConfigOverride
     warn(`${where(['proxy_plugins', name])}: proxy plugin "${name}" ignored: this daemon does not load proxy plugins`)
   }
   for (const name of top.disabled_plugins) {
-    if (!name.includes('.')) throw new ConfigFileError(`${where(['disabled_plugins'])}: invalid disabled plugin URI ${name} expect io.containerd.x.vx`)
+    if (!name.includes('.'))
+      throw new ConfigFileError(`${where(['disabled_plugins'])}: invalid disabled plugin URI ${name} expect io.containerd.x.vx`)
   }
 
   applyAddress(plugins, overrides.address)

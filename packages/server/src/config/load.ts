@@ -1,7 +1,7 @@
+import { dirname, isAbsolute, join } from 'node:path'
 import { glob } from './glob.js'
 import { configVersion, migrate } from './migrate.js'
 import { ConfigFileError, isTable, locate, readToml, type Table, type TomlFile } from './toml.js'
-import { dirname, isAbsolute, join } from 'node:path'
 
 /** A configuration with its imports merged, at the newest version, and the files it came from. */
 export interface ConfigDocument {

@@ -67,7 +67,8 @@ function splitMonitors(table: Table): Table {
     const { sched_core: schedCore, ...rest } = task
     plugins['io.containerd.runtime.v2.task'] = rest
     const manager = plugins['io.containerd.shim.v1.manager']
-    if (schedCore === true) plugins['io.containerd.shim.v1.manager'] = { env: ['SCHED_CORE=1'], ...(isTable(manager) ? manager : {}) }
+    if (schedCore === true)
+      plugins['io.containerd.shim.v1.manager'] = { env: ['SCHED_CORE=1'], ...(isTable(manager) ? manager : {}) }
   }
   return { ...table, plugins }
 }
@@ -79,16 +80,24 @@ function serversToPlugins(table: Table): Table {
   const set = (uri: string, values: Table) => {
     plugins[uri] = { ...values, ...(isTable(plugins[uri]) ? plugins[uri] : {}) }
   }
-  const pick = (from: Table, keys: readonly string[]) => Object.fromEntries(keys.filter((k) => k in from).map((k) => [k, from[k]]))
+  const pick = (from: Table, keys: readonly string[]) =>
+    Object.fromEntries(keys.filter((k) => k in from).map((k) => [k, from[k]]))
 
   const server = isTable(grpc) ? grpc : {}
-  const ids = typeof server['address'] === 'string' && server['address'] !== '' ? { uid: server['uid'] ?? 0, gid: server['gid'] ?? 0 } : {}
+  const ids =
+    typeof server['address'] === 'string' && server['address'] !== '' ? { uid: server['uid'] ?? 0, gid: server['gid'] ?? 0 } : {}
   const address = typeof server['address'] === 'string' && server['address'] !== '' ? { address: server['address'] } : {}
   if (isTable(grpc)) {
-    set('io.containerd.server.v1.grpc', { ...address, ...ids, ...pick(server, ['max_recv_message_size', 'max_send_message_size']) })
+    set('io.containerd.server.v1.grpc', {
+      ...address,
+      ...ids,
+      ...pick(server, ['max_recv_message_size', 'max_send_message_size']),
+    })
   }
   if (typeof server['tcp_address'] === 'string' && server['tcp_address'] !== '') {
-    const tls = ['ca', 'cert', 'key', 'common_name'].filter((k) => `tcp_tls_${k}` in server).map((k) => [`tls_${k}`, server[`tcp_tls_${k}`]])
+    const tls = ['ca', 'cert', 'key', 'common_name']
+      .filter((k) => `tcp_tls_${k}` in server)
+      .map((k) => [`tls_${k}`, server[`tcp_tls_${k}`]])
     set('io.containerd.server.v1.grpc-tcp', { address: server['tcp_address'], ...Object.fromEntries(tls) })
   }
   if (isTable(ttrpc) && typeof ttrpc['address'] === 'string' && ttrpc['address'] !== '') {
@@ -98,14 +107,19 @@ function serversToPlugins(table: Table): Table {
   }
   if (isTable(metrics)) {
     if ('address' in metrics) set('io.containerd.server.v1.metrics', { address: metrics['address'] })
-    if ('grpc_histogram' in metrics) set('io.containerd.metrics.v1.grpc-prometheus', { grpc_histogram: metrics['grpc_histogram'] })
+    if ('grpc_histogram' in metrics)
+      set('io.containerd.metrics.v1.grpc-prometheus', { grpc_histogram: metrics['grpc_histogram'] })
   }
   const migrated: Table = { ...rest, plugins }
   if (isTable(table['debug'])) {
     const { address: debugAddress, uid, gid, ...debug } = table['debug']
     migrated['debug'] = debug
     if (typeof debugAddress === 'string' && debugAddress !== '') {
-      set('io.containerd.server.v1.debug', { address: debugAddress, ...(uid !== undefined && { uid }), ...(gid !== undefined && { gid }) })
+      set('io.containerd.server.v1.debug', {
+        address: debugAddress,
+        ...(uid !== undefined && { uid }),
+        ...(gid !== undefined && { gid }),
+      })
     }
   }
   return migrated

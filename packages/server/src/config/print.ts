@@ -7,7 +7,9 @@ export function printToml(table: Table): string {
 
 function lines(table: Table, path: readonly string[], indent: string): string[] {
   const entries = Object.entries(table).filter(([, value]) => value !== undefined)
-  const scalars = entries.filter(([, value]) => !isTable(value)).map(([key, value]) => `${indent}${printKey(key)} = ${printValue(value)}`)
+  const scalars = entries
+    .filter(([, value]) => !isTable(value))
+    .map(([key, value]) => `${indent}${printKey(key)} = ${printValue(value)}`)
   const tables = entries.flatMap(([key, value]) => {
     if (!isTable(value)) return []
     const inner = [...path, key]
@@ -25,6 +27,9 @@ function printKey(key: string): string {
 function printValue(value: unknown): string {
   if (typeof value === 'string') return /['\n\r\p{Cc}]/u.test(value) ? JSON.stringify(value) : `'${value}'`
   if (Array.isArray(value)) return `[${value.map(printValue).join(', ')}]`
-  if (isTable(value)) return `{ ${Object.entries(value).map(([k, v]) => `${printKey(k)} = ${printValue(v)}`).join(', ')} }`
+  if (isTable(value))
+    return `{ ${Object.entries(value)
+      .map(([k, v]) => `${printKey(k)} = ${printValue(v)}`)
+      .join(', ')} }`
   return String(value)
 }

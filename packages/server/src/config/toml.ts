@@ -51,7 +51,8 @@ export function locate(file: TomlFile, keyPath: readonly string[]): string {
       continue
     }
     const assignment = /^\s*((?:"[^"]*"|'[^']*'|[\w-]+)(?:\s*\.\s*(?:"[^"]*"|'[^']*'|[\w-]+))*)\s*=/.exec(line)
-    if (assignment?.[1] !== undefined && sameKey([...section, ...splitKey(assignment[1])], keyPath)) return `${file.path}:${index + 1}`
+    if (assignment?.[1] !== undefined && sameKey([...section, ...splitKey(assignment[1])], keyPath))
+      return `${file.path}:${index + 1}`
   }
   return file.path
 }

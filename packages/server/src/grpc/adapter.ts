@@ -59,7 +59,9 @@ function adapt(service: string, method: MethodDefinition, handler: AnyHandler, o
   }
   return (call: StreamCall) => {
     counter.started()
-    const request = method.requestStream ? requests(call as grpc.ServerDuplexStream<unknown, unknown>) : (call as grpc.ServerWritableStream<unknown, unknown>).request
+    const request = method.requestStream
+      ? requests(call as grpc.ServerDuplexStream<unknown, unknown>)
+      : (call as grpc.ServerWritableStream<unknown, unknown>).request
     sendAll(call, () => handler(contextOf(call, options.log), request) as AsyncIterable<unknown>).then(
       () => {
         counter.handled(0)

@@ -19,7 +19,11 @@ export function createCallCounters(): CallCounters {
   return {
     of(service, method) {
       const type = `${method.requestStream ? 'bidi_stream' : method.responseStream ? 'server_stream' : 'unary'}`
-      const entry = { labels: `grpc_method="${method.name}",grpc_service="${service}",grpc_type="${type}"`, started: 0, handled: new Map<number, number>() }
+      const entry = {
+        labels: `grpc_method="${method.name}",grpc_service="${service}",grpc_type="${type}"`,
+        started: 0,
+        handled: new Map<number, number>(),
+      }
       methods.push(entry)
       return {
         started: () => {
@@ -33,7 +37,9 @@ export function createCallCounters(): CallCounters {
     prometheus() {
       const started = methods.map((m) => `grpc_server_started_total{${m.labels}} ${m.started}`)
       const handled = methods.flatMap((m) =>
-        [...m.handled].map(([code, count]) => `grpc_server_handled_total{grpc_code="${codeNames.get(code) ?? 'Unknown'}",${m.labels}} ${count}`),
+        [...m.handled].map(
+          ([code, count]) => `grpc_server_handled_total{grpc_code="${codeNames.get(code) ?? 'Unknown'}",${m.labels}} ${count}`,
+        ),
       )
       return [
         '# HELP grpc_server_started_total Total number of RPCs started on the server.',

@@ -31,7 +31,11 @@ export const grpcListener: Registration<typeof PluginType.Server, GrpcListenerCo
   init: ({ config, log, getAll }) => createListener(config, log, getAll(PluginType.GRPC)),
 }
 
-function createListener(config: GrpcListenerConfig, log: Logger, plugins: ReadonlyMap<string, ServicePlugin>): Listener & MetricsSource {
+function createListener(
+  config: GrpcListenerConfig,
+  log: Logger,
+  plugins: ReadonlyMap<string, ServicePlugin>,
+): Listener & MetricsSource {
   const counters = createCallCounters()
   const server = new Server({
     'grpc.max_receive_message_length': config.max_recv_message_size,
@@ -48,7 +52,9 @@ function createListener(config: GrpcListenerConfig, log: Logger, plugins: Readon
     async start() {
       await prepareSocket(config.address, config)
       await new Promise<void>((resolve, reject) => {
-        server.bindAsync(`unix:${config.address}`, ServerCredentials.createInsecure(), (error) => (error ? reject(error) : resolve()))
+        server.bindAsync(`unix:${config.address}`, ServerCredentials.createInsecure(), (error) =>
+          error ? reject(error) : resolve(),
+        )
       })
       bound = true
       await protectSocket(config.address, config)
