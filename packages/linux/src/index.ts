@@ -9,6 +9,7 @@ export { holdFifo, makeFifo, type OpenFifoOptions, openFifoForReading, openFifoF
 export { lockFile } from './flock.js'
 export { type Poll, pollReadable } from './poll.js'
 export { oomScoreAdj, setChildSubreaper, setOomScoreAdj } from './process.js'
+export { openPseudoTerminal, type PseudoTerminal } from './pseudo-terminal.js'
 export { createReaper, type Reaper, type ReaperOptions } from './reaper.js'
 export { closeAll, descriptorOf, type PeerCredentials, peerCredentials, receiveDescriptors, socketPair } from './socket.js'
 export { findExecutable, type SpawnOptions, spawn } from './spawn.js'

@@ -1,0 +1,67 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import {
+  type BuiltImage,
+  buildBusyboxImage,
+  type DaemonOptions,
+  findLeaks,
+  type Registry,
+  startDaemon,
+  startRegistry,
+  type TestDaemon,
+} from '@containerd-ts/testkit'
+import { expect } from 'vitest'
+
+/** A daemon, a registry with one image and a directory that holds all of it. */
+export interface Environment {
+  readonly dir: string
+  readonly daemon: TestDaemon
+  readonly image: BuiltImage
+  /** The image's name in the registry, as `ctr` pulls it. */
+  readonly ref: string
+  /** Starts the daemon again on the same directories. */
+  restart(signal?: NodeJS.Signals): Promise<void>
+  /** Stops everything and expects that nothing is left behind. */
+  close(): Promise<void>
+}
+
+export async function startEnvironment(options: Partial<DaemonOptions> = {}): Promise<Environment> {
+  const dir = await mkdtemp(join(tmpdir(), 'containerd-e2e-'))
+  const image = await buildBusyboxImage(dir)
+  const registry: Registry = await startRegistry(join(dir, 'registry'))
+  await registry.push(image.layout, 'library/busybox:latest')
+  const start = () => startDaemon({ dir: join(dir, 'd'), ...options })
+  let daemon = await start()
+  return {
+    dir,
+    image,
+    ref: `${registry.host}/library/busybox:latest`,
+    get daemon() {
+      return daemon
+    },
+    async restart(signal) {
+      await daemon.stop(signal)
+      daemon = await start()
+    },
+    async close() {
+      await registry.stop()
+      const code = await daemon.stop()
+      const leaks = await settledLeaks(join(dir, 'd'))
+      const log = leaks.mounts.length + leaks.processes.length + leaks.special.length > 0 ? await daemon.log() : ''
+      await rm(dir, { recursive: true, force: true })
+      expect(leaks, log).toEqual({ mounts: [], processes: [], special: [] })
+      expect(code).toBe(0)
+    },
+  }
+}
+
+/** Shims that nobody needs any more take a moment to end. */
+async function settledLeaks(dir: string) {
+  const deadline = Date.now() + 5000
+  for (;;) {
+    const leaks = await findLeaks(dir)
+    if (leaks.processes.length === 0 || Date.now() > deadline) return leaks
+    await new Promise((resolve) => setTimeout(resolve, 100))
+  }
+}
