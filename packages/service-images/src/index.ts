@@ -1,0 +1,77 @@
+/** The Images service: names of images and what they point to. */
+import { ImagesDefinition, type Image as WireImage } from '@containerd-ts/api/containerd/services/images/v1/images'
+import {
+  bindService,
+  type Image,
+  type ImageWrite,
+  InvalidArgumentError,
+  requireNamespace,
+  type Timestamp,
+} from '@containerd-ts/interface'
+import { PluginType, type Registration, register } from '@containerd-ts/plugin'
+
+export const imagesService: Registration<typeof PluginType.GRPC> = {
+  type: PluginType.GRPC,
+  id: 'images',
+  requires: [PluginType.Metadata, PluginType.GC],
+  init(ic) {
+    const { images } = ic.get(PluginType.Metadata)
+    const collector = ic.get(PluginType.GC)
+    return {
+      services: [
+        bindService(ImagesDefinition, {
+          async get(ctx, { name }) {
+            requireNamespace(ctx)
+            return { image: toWire(await images.get(ctx, name)) }
+          },
+          async list(ctx, { filters }) {
+            requireNamespace(ctx)
+            const found: WireImage[] = []
+            for await (const image of images.list(ctx, filters)) found.push(toWire(image))
+            return { images: found }
+          },
+          async create(ctx, { image, sourceDateEpoch }) {
+            const write = fromWire(image, sourceDateEpoch)
+            requireNamespace(ctx)
+            return { image: toWire(await images.create(ctx, write)) }
+          },
+          async update(ctx, { image, updateMask, sourceDateEpoch }) {
+            const write = fromWire(image, sourceDateEpoch)
+            requireNamespace(ctx)
+            return { image: toWire(await images.update(ctx, write, updateMask ?? [])) }
+          },
+          async delete(ctx, { name, sync, target }) {
+            requireNamespace(ctx)
+            await images.delete(ctx, name, target?.digest || undefined)
+            if (sync) await collector.collect()
+            return {}
+          },
+        }),
+      ],
+    }
+  },
+}
+
+function fromWire(image: WireImage | undefined, sourceDateEpoch: Timestamp | undefined): ImageWrite {
+  if (image === undefined || image.name === '') throw new InvalidArgumentError('Image.Name required')
+  const { mediaType = '', digest = '', size = 0, annotations = {} } = image.target ?? {}
+  return {
+    name: image.name,
+    labels: image.labels,
+    target: { mediaType, digest, sizeBytes: size, annotations },
+    ...(sourceDateEpoch && { sourceDateEpoch }),
+  }
+}
+
+function toWire({ name, labels, target, createdAt, updatedAt }: Image): WireImage {
+  const { mediaType, digest, sizeBytes, annotations } = target
+  return {
+    name,
+    labels: { ...labels },
+    target: { mediaType, digest, size: sizeBytes, annotations: { ...annotations } },
+    createdAt,
+    updatedAt,
+  }
+}
+
+register(imagesService)
