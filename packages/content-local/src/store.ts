@@ -1,0 +1,121 @@
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { now } from '@containerd-ts/api'
+import { fieldOfLabels, parseFilters } from '@containerd-ts/filters'
+import {
+  AlreadyExistsError,
+  type ContentInfo,
+  type ContentStore,
+  digestProblem,
+  InvalidArgumentError,
+  updatedLabels,
+  validateDigest,
+  validateLabels,
+} from '@containerd-ts/interface'
+import { type Logger, silentLogger } from '@containerd-ts/plugin'
+import { Blobs } from './blobs.js'
+import { Ingests } from './ingests.js'
+import { openBlob } from './reader.js'
+import { RefLocks } from './ref-locks.js'
+import { openWriter } from './writer.js'
+
+export interface ContentStoreOptions {
+  /** Directory of the store; created when missing. */
+  root: string
+  log?: Logger
+}
+
+/**
+ * Opens a content store in a directory:
+ *
+ *     blobs/<algorithm>/<hex>         committed bytes, read-only
+ *     labels/<algorithm>/<hex>        JSON: labels and the time of their last change; absent when there never were any
+ *     ingest/<sha256 of ref>/data     bytes of an unfinished write
+ *     ingest/<sha256 of ref>/state    JSON: its ref, total and times
+ *
+ * A blob gets its name only after its bytes are on disk. Locks of refs are in memory, so a directory has one store at a time.
+ * Namespaces mean nothing here.
+ */
+export async function createContentStore(options: ContentStoreOptions): Promise<ContentStore> {
+  const { root, log = silentLogger } = options
+  const blobs = new Blobs(root)
+  const ingests = new Ingests(join(root, 'ingest'))
+  const locks = new RefLocks()
+  await mkdir(join(root, 'blobs', 'sha256'), { recursive: true, mode: 0o755 })
+  await ingests.prepare()
+
+  return {
+    async info(_ctx, digest) {
+      validateDigest(digest)
+      return blobs.info(digest)
+    },
+
+    async update(_ctx, { digest, labels }, fieldpaths) {
+      validateDigest(digest)
+      return blobs.exclusively(digest, async () => {
+        const info = await blobs.info(digest)
+        const next = updatedLabels(info.labels, labels, fieldpaths, `content info "${digest}"`)
+        validateLabels(next, 'info.Labels')
+        const updatedAt = now()
+        await blobs.writeLabels(digest, { labels: next, updatedAt })
+        return { ...info, labels: next, updatedAt }
+      })
+    },
+
+    async *walk(ctx, filters) {
+      const matches = parseFilters(filters)
+      for await (const info of blobs.walk()) {
+        ctx.signal.throwIfAborted()
+        if (matches(contentField(info))) yield info
+      }
+    },
+
+    async delete(_ctx, digest) {
+      validateDigest(digest)
+      await blobs.exclusively(digest, () => blobs.delete(digest))
+    },
+
+    async reader(_ctx, digest) {
+      validateDigest(digest)
+      return openBlob(blobs.path(digest), digest)
+    },
+
+    async status(_ctx, ref) {
+      return locks.writer(ref)?.status() ?? ingests.status(ref)
+    },
+
+    async listStatuses(_ctx, filters) {
+      const matches = parseFilters(filters)
+      const statuses = await ingests.list()
+      return statuses.map((status) => locks.writer(status.ref)?.status() ?? status).filter(({ ref }) => matches(([field]) => (field === 'ref' ? ref : undefined)))
+    },
+
+    async abort(_ctx, ref) {
+      // The writer may go on, but what it writes is nowhere any more.
+      locks.disown(ref)
+      await ingests.remove(ref)
+    },
+
+    async writer(ctx, { ref, total = 0, expected = '' }) {
+      if (ref === '') throw new InvalidArgumentError('ref must not be empty')
+      const lock = locks.acquire(ref)
+      try {
+        ctx.signal.throwIfAborted()
+        if (expected !== '' && digestProblem(expected) === undefined && (await blobs.exists(expected))) {
+          throw new AlreadyExistsError(`content ${expected}`)
+        }
+        return await openWriter(ctx, { ref, total, blobs, ingests, lock, log })
+      } catch (error) {
+        lock.release()
+        throw error
+      }
+    },
+  }
+}
+
+function contentField(info: ContentInfo) {
+  return ([field, ...rest]: readonly string[]): string | undefined => {
+    if (field === 'digest') return info.digest
+    return field === 'labels' ? fieldOfLabels(info.labels, rest) : undefined
+  }
+}
