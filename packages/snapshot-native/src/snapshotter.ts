@@ -1,0 +1,77 @@
+import { chmod, mkdir, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type Context, FailedPreconditionError, type Labels, type Mount, type Snapshotter } from '@containerd-ts/interface'
+import { diskUsage, openSnapshotStorage, removeOrphans, type StoredSnapshot, snapshotInfo } from '@containerd-ts/snapshot-storage'
+import { copyTree } from './copy-tree.js'
+
+/**
+ * Opens a snapshotter that copies the parent's whole tree, on a directory that is made where missing. Directories that a crash has
+ * left are deleted.
+ *
+ * Layout: `metadata.db/` keys and parents, `snapshots/<id>` the trees. A view of a parent is the parent's own tree.
+ */
+export async function openNativeSnapshotter(root: string): Promise<Snapshotter> {
+  const snapshots = join(root, 'snapshots')
+  for (const directory of [root, snapshots]) {
+    await mkdir(directory, { recursive: true, mode: 0o700 })
+    await chmod(directory, 0o700)
+  }
+  const storage = await openSnapshotStorage(join(root, 'metadata.db'))
+  await removeOrphans(snapshots, storage)
+  const treeOf = (id: number) => join(snapshots, String(id))
+
+  function mountsOf(snapshot: StoredSnapshot): Mount[] {
+    const shown = snapshot.kind === 'view' && snapshot.parent !== '' ? storage.get(snapshot.parent) : snapshot
+    return [{ type: 'bind', source: treeOf(shown.id), target: '', options: ['rbind', snapshot.kind === 'view' ? 'ro' : 'rw'] }]
+  }
+
+  async function create(ctx: Context, kind: 'active' | 'view', key: string, parent: string, labels: Labels): Promise<Mount[]> {
+    const snapshot = await storage.create({ kind, key, parent, labels }, async ({ id }) => {
+      if (kind === 'view' && parent !== '') return
+      const tree = treeOf(id)
+      try {
+        await mkdir(tree)
+        await chmod(tree, 0o755)
+        if (parent !== '') await copyTree(treeOf(storage.get(parent).id), tree, ctx.signal)
+      } catch (error) {
+        await rm(tree, { recursive: true, force: true })
+        throw error
+      }
+    })
+    return mountsOf(snapshot)
+  }
+
+  return {
+    stat: async (_ctx, key) => snapshotInfo(storage.get(key)),
+    update: async (_ctx, { name, labels }, fieldpaths) => snapshotInfo(await storage.update(name, labels, fieldpaths)),
+    async usage(ctx, key) {
+      const snapshot = storage.get(key)
+      if (snapshot.kind === 'view') return { inodes: 0, sizeBytes: 0 }
+      return snapshot.usage ?? diskUsage(treeOf(snapshot.id), ctx.signal)
+    },
+    async mounts(_ctx, key) {
+      const snapshot = storage.get(key)
+      if (snapshot.kind === 'committed') throw new FailedPreconditionError(`snapshot ${key} is not active or view`)
+      return mountsOf(snapshot)
+    },
+    prepare: (ctx, key, parent, { labels = {} } = {}) => create(ctx, 'active', key, parent, labels),
+    view: (ctx, key, parent, { labels = {} } = {}) => create(ctx, 'view', key, parent, labels),
+    async commit(ctx, name, key, { labels = {}, parent } = {}) {
+      const usage = await diskUsage(treeOf(storage.get(key).id), ctx.signal)
+      await storage.commit(key, name, { usage, labels, ...(parent !== undefined && { parent }) })
+    },
+    async remove(ctx, key) {
+      const { id } = await storage.remove(key)
+      await rm(treeOf(id), { recursive: true, force: true }).catch((error) => {
+        ctx.log.warn('cannot delete the tree of a removed snapshot', { key, error })
+      })
+    },
+    async *walk(_ctx, filters) {
+      for (const snapshot of storage.list(filters)) yield snapshotInfo(snapshot)
+    },
+    async cleanup() {
+      await removeOrphans(snapshots, storage)
+    },
+    close: () => storage.close(),
+  }
+}

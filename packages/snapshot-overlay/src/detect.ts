@@ -1,0 +1,41 @@
+import { existsSync } from 'node:fs'
+import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { mount, unmount } from '@containerd-ts/linux'
+
+/** Whether overlayfs works on a directory, and if not, why. */
+export type Detected = { readonly indexOff: boolean } | { readonly reason: string }
+
+/**
+ * Tries an overlay on the directory, making it where missing: kernels without overlayfs, filesystems that cannot be its upper layer
+ * (no d_type, no trusted attributes) and a lack of privilege all show here.
+ */
+export async function detectOverlay(root: string): Promise<Detected> {
+  await mkdir(root, { recursive: true, mode: 0o700 })
+  const trial = await mkdtemp(join(root, 'check-overlayfs-'))
+  try {
+    const [lower, upper, work, merged] = ['lower', 'upper', 'work', 'merged'].map((name) => join(trial, name)) as [
+      string,
+      string,
+      string,
+      string,
+    ]
+    for (const directory of [lower, upper, work, merged]) await mkdir(directory)
+    await writeFile(join(lower, 'file'), '')
+    // The kind of an entry is only told by readdir on filesystems with d_type; without it whiteouts would be shown as files.
+    const [entry] = await readdir(lower, { withFileTypes: true })
+    if (entry?.isFile() !== true) return { reason: 'its filesystem does not tell the type of directory entries (d_type)' }
+    await mount({
+      type: 'overlay',
+      source: 'overlay',
+      target: merged,
+      data: `lowerdir=${lower},upperdir=${upper},workdir=${work}`,
+    })
+    await unmount(merged)
+    return { indexOff: existsSync('/sys/module/overlay/parameters/index') }
+  } catch (error) {
+    return { reason: error instanceof Error ? error.message : String(error) }
+  } finally {
+    await rm(trial, { recursive: true, force: true })
+  }
+}

@@ -1,0 +1,38 @@
+import { join } from 'node:path'
+import type { Mount } from '@containerd-ts/interface'
+import type { StoredSnapshot } from '@containerd-ts/snapshot-storage'
+
+/** Where the parts of the snapshot with that id lie. */
+export interface SnapshotPaths {
+  directory(id: number): string
+  upper(id: number): string
+  work(id: number): string
+}
+
+export function snapshotPaths(root: string): SnapshotPaths {
+  const directory = (id: number) => join(root, 'snapshots', String(id))
+  return { directory, upper: (id) => join(directory(id), 'fs'), work: (id) => join(directory(id), 'work') }
+}
+
+/**
+ * The one mount that shows a snapshot. A single tree is bound; several are an overlay whose lower directories go from the direct
+ * parent down to the base layer.
+ */
+export function overlayMounts(
+  snapshot: StoredSnapshot,
+  parents: readonly StoredSnapshot[],
+  paths: SnapshotPaths,
+  options: readonly string[],
+): Mount[] {
+  const lower = parents.map(({ id }) => paths.upper(id))
+  const [single] = lower
+  if (single === undefined) return [bindMount(paths.upper(snapshot.id), snapshot.kind === 'view' ? 'ro' : 'rw')]
+  if (snapshot.kind === 'view' && lower.length === 1) return [bindMount(single, 'ro')]
+  const writable =
+    snapshot.kind === 'active' ? [`workdir=${paths.work(snapshot.id)}`, `upperdir=${paths.upper(snapshot.id)}`] : []
+  return [{ type: 'overlay', source: 'overlay', target: '', options: [...writable, `lowerdir=${lower.join(':')}`, ...options] }]
+}
+
+function bindMount(source: string, mode: 'ro' | 'rw'): Mount {
+  return { type: 'bind', source, target: '', options: [mode, 'rbind'] }
+}
