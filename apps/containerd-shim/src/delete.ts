@@ -1,0 +1,48 @@
+import { writeSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { now } from '@containerd-ts/api'
+import { DeleteResponse } from '@containerd-ts/api/containerd/task/v3/task'
+import { validateIdentifier } from '@containerd-ts/interface'
+import { createReaper } from '@containerd-ts/linux'
+import type { Flags } from './flags.js'
+import { unmountRootfs } from './rootfs.js'
+import { createRunc, isGone, readPid } from './runc.js'
+import { readOptions } from './runtime-options.js'
+
+const killed = 137
+
+/** The `delete` action: clears away what a shim that died left of a container. Harmless when there is nothing. */
+export async function cleanUp(flags: Flags): Promise<void> {
+  validateIdentifier(flags.id, 'container id')
+  const bundle = join(dirname(process.cwd()), flags.id)
+  const runc = createRunc({
+    reaper: createReaper({ scope: 'own' }),
+    namespace: flags.namespace,
+    bundle,
+    options: readOptions(bundle),
+  })
+  try {
+    await runc.delete(flags.id, true)
+  } catch (error) {
+    if (!isGone(error)) warn('failed to remove runc container', error)
+  }
+  try {
+    await unmountRootfs(bundle)
+  } catch (error) {
+    warn('failed to unmount the root filesystem', error)
+  }
+  const response = DeleteResponse.fromPartial({ pid: pidOf(bundle), exitStatus: killed, exitedAt: now() })
+  writeSync(1, DeleteResponse.encode(response).finish())
+}
+
+function pidOf(bundle: string): number {
+  try {
+    return readPid(join(bundle, 'init.pid'))
+  } catch {
+    return 0
+  }
+}
+
+function warn(message: string, error: unknown): void {
+  writeSync(2, `${message}: ${error instanceof Error ? error.message : String(error)}\n`)
+}

@@ -1,0 +1,250 @@
+import { closeSync, fstatSync, openSync, readFileSync, readSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { NotFoundError, UnknownError } from '@containerd-ts/interface'
+import { type Execution, execute, isErrno, type Reaper, spawn } from '@containerd-ts/linux'
+import type { RuncOptions } from './runtime-options.js'
+
+export interface RuncDeps {
+  reaper: Reaper
+  namespace: string
+  bundle: string
+  options: RuncOptions
+}
+
+/** Standard streams for a process that the runtime starts. */
+export type ChildStdio = readonly [number | null, number | null, number | null]
+
+export interface CreateOptions {
+  consoleSocket?: string
+  stdio: ChildStdio
+}
+
+export interface CheckpointRun {
+  imagePath: string
+  workPath: string
+  openTcp: boolean
+  externalUnixSockets: boolean
+  terminal: boolean
+  fileLocks: boolean
+  emptyNamespaces: readonly string[]
+  leaveRunning: boolean
+}
+
+/** Drives runc, or what takes the same command line, for one container. Every method fails with the runtime's own words. */
+export interface Runc {
+  create(id: string, options: CreateOptions): Promise<number>
+  restore(id: string, options: CreateOptions & { imagePath: string; workPath: string; parentPath: string }): Promise<number>
+  start(id: string): Promise<void>
+  exec(id: string, execId: string, options: CreateOptions & { processFile: string }): Promise<number>
+  kill(id: string, signal: number, all: boolean): Promise<void>
+  /** @throws also when there is no such container, see {@link isGone}. */
+  delete(id: string, force: boolean): Promise<void>
+  pause(id: string): Promise<void>
+  resume(id: string): Promise<void>
+  pids(id: string): Promise<number[]>
+  update(id: string, resources: Uint8Array): Promise<void>
+  checkpoint(id: string, run: CheckpointRun): Promise<void>
+}
+
+/** Where runc keeps its state. */
+export function runcRoot(namespace: string, options: RuncOptions): string {
+  return join(options.root === '' ? '/run/containerd/runc' : options.root, namespace)
+}
+
+export function createRunc({ reaper, namespace, bundle, options }: RuncDeps): Runc {
+  const binary = options.binaryName === '' ? 'runc' : options.binaryName
+  const logPath = join(bundle, 'log.json')
+  const global = ['--root', runcRoot(namespace, options), '--log', logPath, '--log-format', 'json']
+  if (options.systemdCgroup) global.push('--systemd-cgroup')
+  const { NOTIFY_SOCKET: _, ...env } = process.env
+
+  /** Runs to the end and gives back what was printed. */
+  const run = async (what: string, args: readonly string[], input?: Uint8Array): Promise<Execution> => {
+    const before = sizeOf(logPath)
+    let execution: Execution
+    try {
+      execution = await execute(reaper, binary, { args: [...global, ...args], env, cwd: bundle, input })
+    } catch (error) {
+      throw failure(what, startProblem(error, binary, logPath))
+    }
+    if (execution.status !== 0)
+      throw failure(what, problem(logPath, before, execution.status, execution.output.toString().trim()), execution)
+    return execution
+  }
+
+  /** Runs with the container's own standard streams; where there are none, what the runtime itself prints is lost with them. */
+  const runWith = async (what: string, args: readonly string[], stdio: ChildStdio): Promise<void> => {
+    const before = sizeOf(logPath)
+    let status: number
+    try {
+      status = await reaper.wait(spawn(binary, { args: [...global, ...args], env, cwd: bundle, stdio }))
+    } catch (error) {
+      throw failure(what, startProblem(error, binary, logPath))
+    }
+    if (status !== 0) throw failure(what, problem(logPath, before, status, ''))
+  }
+
+  const createArgs = (consoleSocket: string | undefined): string[] => [
+    ...(consoleSocket === undefined ? [] : ['--console-socket', consoleSocket]),
+    ...(options.noPivotRoot ? ['--no-pivot'] : []),
+  ]
+
+  const initPid = join(bundle, 'init.pid')
+
+  return {
+    create: async (id, { consoleSocket, stdio }) => {
+      const args = ['create', '--bundle', bundle, '--pid-file', initPid, ...createArgs(consoleSocket)]
+      if (options.noNewKeyring) args.push('--no-new-keyring')
+      await runWith('OCI runtime create failed', [...args, id], stdio)
+      return readPid(initPid)
+    },
+    restore: async (id, { consoleSocket, stdio, imagePath, workPath, parentPath }) => {
+      const args = ['restore', '--image-path', imagePath, '--work-path', workPath]
+      if (parentPath !== '') args.push('--parent-path', parentPath)
+      args.push('--detach', '--pid-file', initPid, ...createArgs(consoleSocket), '-no-subreaper', '--bundle', bundle, id)
+      await runWith('OCI runtime restore failed', args, stdio)
+      return readPid(initPid)
+    },
+    start: async (id) => {
+      await run('OCI runtime start failed', ['start', id])
+    },
+    exec: async (id, execId, { consoleSocket, stdio, processFile }) => {
+      const pidFile = join(bundle, `${execId}.pid`)
+      const args = ['exec', '--process', processFile]
+      if (consoleSocket !== undefined) args.push('--console-socket', consoleSocket)
+      await runWith('OCI runtime exec failed', [...args, '--detach', '--pid-file', pidFile, id], stdio)
+      return readPid(pidFile)
+    },
+    kill: async (id, signal, all) => {
+      await run('OCI runtime kill failed', ['kill', ...(all ? ['--all'] : []), id, String(signal)])
+    },
+    delete: async (id, force) => {
+      await run('failed to delete task', ['delete', ...(force ? ['--force'] : []), id])
+    },
+    pause: async (id) => {
+      await run('OCI runtime pause failed', ['pause', id])
+    },
+    resume: async (id) => {
+      await run('OCI runtime resume failed', ['resume', id])
+    },
+    pids: async (id) => {
+      const { output } = await run('OCI runtime ps failed', ['ps', '--format', 'json', id])
+      const pids: unknown = JSON.parse(output.toString() === '' ? '[]' : output.toString())
+      return Array.isArray(pids) ? pids.filter((pid): pid is number => typeof pid === 'number') : []
+    },
+    update: async (id, resources) => {
+      await run('OCI runtime update failed', ['update', '--resources=-', id], resources)
+    },
+    checkpoint: async (id, run_) => {
+      const args = ['checkpoint', '--image-path', run_.imagePath, '--work-path', run_.workPath]
+      if (run_.openTcp) args.push('--tcp-established')
+      if (run_.externalUnixSockets) args.push('--ext-unix-sk')
+      if (run_.terminal) args.push('--shell-job')
+      if (run_.fileLocks) args.push('--file-locks')
+      for (const name of run_.emptyNamespaces) args.push('--empty-ns', name)
+      if (run_.leaveRunning) args.push('--leave-running')
+      await run('checkpoint failed', [...args, id])
+    },
+  }
+}
+
+/** A failed run of the runtime. `output` is what it printed, apart from what it logged. */
+export class RuncError extends UnknownError {
+  constructor(
+    message: string,
+    readonly output: string,
+  ) {
+    super(message)
+  }
+}
+
+function failure(what: string, why: string, execution?: Execution): RuncError {
+  const output = execution?.output.toString().trim() ?? ''
+  return new RuncError(`${what}: ${why}`, output === '' ? why : output)
+}
+
+/** What the runtime logged as an error since `from`; failing that, how it ended. */
+function problem(logPath: string, from: number, status: number, output: string): string {
+  const ended = status > 128 ? `signal: ${status - 128}` : `exit status ${status}`
+  const original = output === '' ? ended : `${ended}: ${output}`
+  let lines: string[]
+  try {
+    lines = readFrom(logPath, from).split('\n')
+  } catch (error) {
+    return unretrieved(error instanceof Error ? error.message : String(error), original)
+  }
+  for (const line of lines.reverse()) {
+    const message = errorOf(line)
+    if (message !== undefined) return message
+  }
+  return original
+}
+
+function unretrieved(why: string, original: string): string {
+  return `unable to retrieve OCI runtime error (${why}): ${original}`
+}
+
+function startProblem(error: unknown, binary: string, logPath: string): string {
+  const isPath = binary.includes('/')
+  const what = isPath ? `fork/exec ${binary}` : `exec: ${JSON.stringify(binary)}`
+  let why = error instanceof Error ? error.message : String(error)
+  if (isErrno(error, 'ENOENT')) why = isPath ? 'no such file or directory' : 'executable file not found in $PATH'
+  if (isErrno(error, 'EACCES')) why = 'permission denied'
+  return unretrieved(`open ${logPath}: no such file or directory`, `${what}: ${why}`)
+}
+
+function errorOf(line: string): string | undefined {
+  if (line === '') return undefined
+  try {
+    const entry: unknown = JSON.parse(line)
+    if (typeof entry !== 'object' || entry === null || !('level' in entry) || !('msg' in entry)) return undefined
+    return entry.level === 'error' && typeof entry.msg === 'string' ? entry.msg.trim() : undefined
+  } catch {
+    return undefined
+  }
+}
+
+function sizeOf(path: string): number {
+  return statSync(path, { throwIfNoEntry: false })?.size ?? 0
+}
+
+function readFrom(path: string, from: number): string {
+  const fd = openSync(path, 'r')
+  try {
+    const bytes = Buffer.alloc(Math.max(0, fstatSync(fd).size - from))
+    return bytes.toString('utf8', 0, readSync(fd, bytes, 0, bytes.length, from))
+  } finally {
+    closeSync(fd)
+  }
+}
+
+/** Reads the pid that the runtime left. @throws UnknownError */
+export function readPid(path: string): number {
+  const pid = Number(readFileSync(path, 'utf8').trim())
+  if (!Number.isSafeInteger(pid) || pid <= 0) throw new UnknownError(`"${path}" holds no pid`)
+  return pid
+}
+
+/** True when the runtime says that it knows no such container. */
+export function isGone(error: unknown): boolean {
+  return error instanceof RuncError && /does not exist/i.test(`${error.message} ${error.output}`)
+}
+
+/** The error of a failed kill, in the words and class that clients expect. */
+export function killError(error: unknown): unknown {
+  if (isErrno(error, 'ESRCH')) return new NotFoundError('process already finished')
+  if (!(error instanceof RuncError)) return error
+  const text = `${error.message} ${error.output}`.toLowerCase()
+  if (/os: process already finished|container not running|no such process/.test(text))
+    return new NotFoundError('process already finished')
+  if (text.includes('does not exist')) return new NotFoundError('no such container')
+  return new UnknownError(`unknown error after kill: ${error.output === '' ? error.message : error.output}`)
+}
+
+/** What `runc features` prints; undefined for a runtime that has no such command. */
+export async function runcFeatures(reaper: Reaper, options: RuncOptions): Promise<Buffer | undefined> {
+  const { status, output } = await execute(reaper, options.binaryName === '' ? 'runc' : options.binaryName, {
+    args: ['features'],
+  })
+  return status === 0 ? output : undefined
+}

@@ -1,0 +1,193 @@
+import { constants, fchownSync, mkdirSync, openSync, statSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { UnknownError } from '@containerd-ts/interface'
+import { closeAll, createPipe, openFifoForReading, openFifoForWriting, type Reaper } from '@containerd-ts/linux'
+import { startOutputLogger } from './output-logger.js'
+import { fileWriter, pipeReader, pump } from './pump.js'
+import type { ChildStdio } from './runc.js'
+import { parseStdio } from './stdio-uri.js'
+
+export interface StdioPaths {
+  stdin: string
+  stdout: string
+  stderr: string
+}
+
+export interface StdioDeps {
+  reaper: Reaper
+  containerId: string
+  namespace: string
+  /** Owner of pipes made here. */
+  ioUid: number
+  ioGid: number
+}
+
+/** The standard streams of one process, as long as there is anything to hold for it. */
+export interface ProcessIo {
+  /** What the runtime gets as descriptors 0 to 2. */
+  readonly child: ChildStdio
+  /** To be called once the runtime has run: closes what only the process shall have, so that its end is the end of the stream. */
+  handedOver(): void
+  /** Lets the process see the end of its input, once the client has closed its side too. */
+  closeStdin(): void
+  /** Settles when everything that the process wrote has been passed on. */
+  readonly drained: Promise<void>
+  /** To be called when the process has exited. Output that nobody has read stays readable until `close`. */
+  exited(): void
+  /** Lets go of everything. */
+  close(): Promise<void>
+}
+
+/**
+ * Opens the streams of a process without a terminal. FIFOs are handed to the process itself: what it writes never passes through here.
+ *
+ * @throws UnknownError when a stream cannot be opened, for a FIFO also when its reader does not come within 30 s.
+ */
+export async function openStdio(paths: StdioPaths, deps: StdioDeps): Promise<ProcessIo> {
+  const held = new Resources()
+  try {
+    const output = await openOutput(paths, deps, held)
+    const stdin = openStdin(paths.stdin, held)
+    return processIo([stdin, output.stdout, output.stderr], output.copies, held)
+  } catch (error) {
+    await held.close()
+    throw error
+  }
+}
+
+/** What a process' streams hold here, by when it is let go. */
+class Resources {
+  /** Descriptors for the child. */
+  readonly child = new Set<number>()
+  /** The writing end that keeps the child's stdin from ending. */
+  stdinHolder: number | undefined
+  /** Reading ends that keep the child's writes from failing. */
+  readonly readers = new Set<number>()
+  readonly closers: (() => Promise<void> | void)[] = []
+
+  closeChild(): void {
+    closeAll(this.child)
+    this.child.clear()
+  }
+
+  closeStdin(): void {
+    if (this.stdinHolder !== undefined) closeAll([this.stdinHolder])
+    this.stdinHolder = undefined
+  }
+
+  async close(): Promise<void> {
+    this.closeChild()
+    this.closeStdin()
+    closeAll(this.readers)
+    this.readers.clear()
+    await Promise.all(this.closers.splice(0).map((close) => close()))
+  }
+}
+
+function processIo(child: ChildStdio, copies: readonly Promise<void>[], held: Resources): ProcessIo {
+  return {
+    child,
+    handedOver: () => held.closeChild(),
+    closeStdin: () => held.closeStdin(),
+    drained: Promise.all(copies).then(() => {}),
+    exited: () => held.closeStdin(),
+    close: () => held.close(),
+  }
+}
+
+interface Output {
+  stdout: number | null
+  stderr: number | null
+  copies: Promise<void>[]
+}
+
+async function openOutput({ stdout, stderr }: StdioPaths, deps: StdioDeps, held: Resources): Promise<Output> {
+  if (stdout === '' && stderr === '') return { stdout: null, stderr: null, copies: [] }
+  const target = parseStdio(stdout)
+  switch (target.kind) {
+    case 'binary': {
+      const logger = await startOutputLogger({ ...deps, ...target })
+      held.child.add(logger.stdout).add(logger.stderr)
+      held.closers.push(() => logger.stop())
+      giveAway([logger.stdout, logger.stderr], deps)
+      return { stdout: logger.stdout, stderr: logger.stderr, copies: [] }
+    }
+    case 'file': {
+      mkdirSync(dirname(target.path), { recursive: true, mode: 0o755 })
+      const copy = openFileCopy(target.path, deps, held)
+      return { stdout: copy.fd, stderr: copy.fd, copies: [copy.done] }
+    }
+    default: {
+      const opened = await Promise.all([openFifoOrFile(stdout, deps, held), openFifoOrFile(stderr, deps, held)])
+      return {
+        stdout: opened[0].fd,
+        stderr: opened[1].fd,
+        copies: opened.flatMap(({ done }) => (done === undefined ? [] : [done])),
+      }
+    }
+  }
+}
+
+async function openFifoOrFile(uri: string, deps: StdioDeps, held: Resources): Promise<{ fd: number; done?: Promise<void> }> {
+  const target = parseStdio(uri)
+  if (target.kind !== 'fifo') throw new UnknownError(`containerd-shim: opening file ${JSON.stringify(uri)} failed: no path`)
+  if (statSync(target.path, { throwIfNoEntry: false })?.isFIFO() !== true) return openFileCopy(target.path, deps, held)
+  try {
+    // The reader comes first: it is a sign of life, and what is written into a FIFO that nobody ever opened would be lost.
+    const fd = await openFifoForWriting(target.path)
+    held.child.add(fd)
+    giveAway([fd], deps)
+    // Held too, so that a client that goes away neither kills the process nor loses what it writes until another one comes.
+    held.readers.add(openFifoForReading(target.path, false))
+    return { fd }
+  } catch (cause) {
+    throw new UnknownError(`containerd-shim: opening w/o fifo ${JSON.stringify(target.path)} failed: ${reason(cause)}`, { cause })
+  }
+}
+
+/**
+ * A pipe that is copied to the end of a file. The process does not get the file itself: it could truncate it, as a shell does with
+ * `> /dev/stdout`, and would own it.
+ */
+function openFileCopy(path: string, deps: StdioDeps, held: Resources): { fd: number; done: Promise<void> } {
+  let file: number
+  try {
+    file = openSync(path, constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT, 0o644)
+  } catch (cause) {
+    throw new UnknownError(`containerd-shim: opening file ${JSON.stringify(path)} failed: ${reason(cause)}`, { cause })
+  }
+  const pipe = createPipe()
+  held.child.add(pipe.write)
+  giveAway([pipe.write], deps)
+  const reader = pipeReader(pipe.read)
+  held.closers.push(() => {
+    reader.destroy()
+  })
+  return { fd: pipe.write, done: pump(reader, fileWriter(file)) }
+}
+
+function openStdin(uri: string, held: Resources): number | null {
+  if (uri === '') return null
+  const target = parseStdio(uri)
+  if (target.kind !== 'fifo')
+    throw new UnknownError(`containerd-shim: opening ${JSON.stringify(uri)} failed: stdin must be a fifo`)
+  let reader: number
+  try {
+    reader = openFifoForReading(target.path, true)
+  } catch (cause) {
+    throw new UnknownError(`containerd-shim: opening ${JSON.stringify(target.path)} failed: ${reason(cause)}`, { cause })
+  }
+  held.child.add(reader)
+  held.stdinHolder = openSync(target.path, constants.O_WRONLY | constants.O_NONBLOCK)
+  return reader
+}
+
+// A process opens its own streams again under /dev/stdout, for which it must own them.
+function giveAway(fds: readonly number[], { ioUid, ioGid }: StdioDeps): void {
+  if (ioUid === 0 && ioGid === 0) return
+  for (const fd of fds) fchownSync(fd, ioUid, ioGid)
+}
+
+function reason(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}

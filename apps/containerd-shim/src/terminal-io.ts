@@ -1,0 +1,238 @@
+import { constants, openSync } from 'node:fs'
+import type { Socket } from 'node:net'
+import type { Writable } from 'node:stream'
+import { ReadStream } from 'node:tty'
+import { UnknownError } from '@containerd-ts/interface'
+import {
+  closeAll,
+  duplicate,
+  openFifoForReading,
+  openFifoForWriting,
+  setBlocking,
+  setWindowSize,
+  type WindowSize,
+} from '@containerd-ts/linux'
+import { openConsoleSocket } from './console-socket.js'
+import { startOutputLogger } from './output-logger.js'
+import { pipeReader, pipeWriter } from './pump.js'
+import type { ProcessIo, StdioDeps, StdioPaths } from './stdio.js'
+import { parseStdio } from './stdio-uri.js'
+
+/** The terminal of one process, copied between its controlling side and the client's FIFOs. */
+export interface TerminalIo extends ProcessIo {
+  readonly consoleSocket: string
+  /** Takes over the terminal that the runtime delivered and starts to copy. */
+  connect(): Promise<void>
+  /** Remembered until there is a terminal; without effect after its end. */
+  resize(size: WindowSize): void
+}
+
+/** Opens the client's side and waits for the runtime to deliver a terminal. */
+export async function openTerminal(paths: StdioPaths, deps: StdioDeps): Promise<TerminalIo> {
+  const closers: (() => Promise<void> | void)[] = []
+  const closeAllOf = async () => {
+    await Promise.all(closers.splice(0).map((close) => close()))
+  }
+  try {
+    const output = await openTerminalOutput(paths.stdout, deps, closers)
+    const input = openTerminalInput(paths.stdin, closers)
+    const socket = await openConsoleSocket()
+    closers.push(() => socket.close())
+    return new Terminal(socket, output, input, closeAllOf)
+  } catch (error) {
+    await closeAllOf()
+    throw error
+  }
+}
+
+async function openTerminalOutput(
+  uri: string,
+  deps: StdioDeps,
+  closers: (() => Promise<void> | void)[],
+): Promise<Writable | undefined> {
+  const target = parseStdio(uri)
+  if (target.kind === 'null') return undefined
+  if (target.kind === 'binary') {
+    const logger = await startOutputLogger({ ...deps, ...target })
+    closeAll([logger.stderr])
+    closers.push(() => logger.stop())
+    return ownedWriter(logger.stdout, closers)
+  }
+  if (target.kind === 'file')
+    throw new UnknownError(`unknown STDIO scheme file: a terminal cannot be written to ${JSON.stringify(uri)}`)
+  try {
+    const fd = await openFifoForWriting(target.path)
+    const reader = openFifoForReading(target.path, false)
+    closers.push(() => closeAll([reader]))
+    return ownedWriter(fd, closers)
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause)
+    throw new UnknownError(`containerd-shim: opening w/o fifo ${JSON.stringify(target.path)} failed: ${why}`, { cause })
+  }
+}
+
+function ownedWriter(fd: number, closers: (() => void)[]): Writable {
+  const writer = pipeWriter(fd)
+  // A client that cannot be written to must not take the shim with it.
+  writer.on('error', () => {})
+  closers.push(() => {
+    writer.destroy()
+  })
+  return writer
+}
+
+interface TerminalInput {
+  stream: Socket
+  /** Closes the writing end that keeps the stream from ending. */
+  release(): void
+}
+
+function openTerminalInput(uri: string, closers: (() => void)[]): TerminalInput | undefined {
+  const target = parseStdio(uri)
+  if (target.kind === 'null') return undefined
+  if (target.kind !== 'fifo')
+    throw new UnknownError(`containerd-shim: opening ${JSON.stringify(uri)} failed: stdin must be a fifo`)
+  const reader = openFifoForReading(target.path, false)
+  const holder = openSync(target.path, constants.O_WRONLY | constants.O_NONBLOCK)
+  let held = true
+  const release = () => {
+    if (held) closeAll([holder])
+    held = false
+  }
+  const stream = pipeReader(reader)
+  stream.on('error', () => {})
+  closers.push(release, () => {
+    stream.destroy()
+  })
+  return { stream, release }
+}
+
+// After all programs on a terminal have closed it, reading fails until another opens it.
+const reopenAfterMs = 20
+// A program left in the background may keep the terminal open when its process is gone: then silence is the end.
+const silenceMs = 100
+
+class Terminal implements TerminalIo {
+  readonly child = [null, null, null] as const
+  readonly consoleSocket: string
+  readonly drained: Promise<void>
+  readonly #socket: { master: Promise<number>; close(): void }
+  readonly #output: Writable | undefined
+  readonly #input: TerminalInput | undefined
+  readonly #release: () => Promise<void>
+  #master: number | undefined
+  #stream: ReadStream | undefined
+  #size: WindowSize | undefined
+  #exited = false
+  #closed = false
+  #finished = false
+  #timer: NodeJS.Timeout | undefined
+  #settleDrained = () => {}
+
+  constructor(
+    socket: { path: string; master: Promise<number>; close(): void },
+    output: Writable | undefined,
+    input: TerminalInput | undefined,
+    release: () => Promise<void>,
+  ) {
+    this.consoleSocket = socket.path
+    this.#socket = socket
+    this.#output = output
+    this.#input = input
+    this.#release = release
+    this.drained = new Promise((resolve) => {
+      this.#settleDrained = resolve
+    })
+  }
+
+  async connect(): Promise<void> {
+    const master = await this.#socket.master
+    this.#socket.close()
+    this.#master = master
+    setBlocking(master, false)
+    if (this.#size !== undefined) setWindowSize(master, this.#size)
+    this.#read(master)
+    this.#input?.stream.on('data', (chunk: Buffer) => this.#write(chunk))
+  }
+
+  handedOver(): void {}
+
+  closeStdin(): void {
+    this.#input?.release()
+  }
+
+  resize(size: WindowSize): void {
+    this.#size = size
+    if (this.#master !== undefined && !this.#closed) setWindowSize(this.#master, size)
+  }
+
+  exited(): void {
+    if (this.#exited) return
+    this.#exited = true
+    this.closeStdin()
+    clearTimeout(this.#timer)
+    // Nothing was delivered, the end was seen already, or it is about to come.
+    if (this.#stream === undefined) this.#finish()
+    else if (this.#stream.destroyed) this.#readAgain()
+    else this.#awaitSilence()
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    this.#exited = true
+    clearTimeout(this.#timer)
+    this.#stream?.destroy()
+    if (this.#master !== undefined) closeAll([this.#master])
+    this.#master = undefined
+    await this.#release()
+    this.#settleDrained()
+  }
+
+  #read(master: number): void {
+    const stream = new ReadStream(duplicate(master))
+    this.#stream = stream
+    stream.on('data', (chunk: Buffer) => {
+      if (this.#exited) this.#awaitSilence()
+      if (this.#output === undefined || this.#output.destroyed || this.#output.write(chunk)) return
+      stream.pause()
+      this.#output.once('drain', () => stream.resume())
+    })
+    // EIO is how a terminal says that nobody has it open any more.
+    stream.on('error', () => {})
+    stream.once('close', () => {
+      if (this.#closed || this.#finished) return
+      if (this.#exited) this.#finish()
+      else this.#timer = setTimeout(() => this.#readAgain(), reopenAfterMs)
+    })
+  }
+
+  #awaitSilence(): void {
+    clearTimeout(this.#timer)
+    this.#timer = setTimeout(() => {
+      if (this.#stream?.isPaused() === true) this.#awaitSilence()
+      else this.#finish()
+    }, silenceMs)
+  }
+
+  #readAgain(): void {
+    if (!this.#closed && this.#master !== undefined) this.#read(this.#master)
+  }
+
+  #finish(): void {
+    if (this.#finished) return
+    this.#finished = true
+    clearTimeout(this.#timer)
+    this.#stream?.destroy()
+    if (this.#output === undefined || this.#output.destroyed) this.#settleDrained()
+    else this.#output.once('close', this.#settleDrained).end()
+  }
+
+  #write(chunk: Buffer): void {
+    const stream = this.#stream
+    if (stream === undefined || stream.destroyed || stream.write(chunk)) return
+    this.#input?.stream.pause()
+    const resume = () => this.#input?.stream.resume()
+    stream.once('drain', resume)
+    stream.once('close', resume)
+  }
+}
