@@ -19,7 +19,7 @@ export function createMonitor(log: Logger): TaskMonitor & MetricsSource {
   async function figures(task: MonitoredTask): Promise<TaskSamples[]> {
     try {
       const stats = await task.stats(AbortSignal.timeout(timeoutMs))
-      const runtime = task.runtime === '' ? {} : { runtime: task.runtime }
+      const runtime: Readonly<Record<string, string>> = task.runtime === '' ? {} : { runtime: task.runtime }
       return [{ labels: { container_id: task.id, namespace: task.namespace, ...runtime }, samples: samplesOf(stats) }]
     } catch (error) {
       log.debug('no figures of task', { namespace: task.namespace, id: task.id, error })
