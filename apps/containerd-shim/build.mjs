@@ -1,16 +1,4 @@
-// One file, because finding and loading modules is most of what a Node program does when it starts.
-import { build } from 'esbuild'
+import { bundle } from '@containerd-ts/bundle'
 
-await build({
-  entryPoints: ['src/main.ts'],
-  outfile: 'dist/containerd-shim.js',
-  bundle: true,
-  platform: 'node',
-  target: 'node20',
-  format: 'esm',
-  // Its native library is found beside it.
-  external: ['koffi'],
-  sourcemap: true,
-  legalComments: 'none',
-  logLevel: 'warning',
-})
+// koffi finds its native library beside its own files.
+await bundle({ name: 'containerd-shim', entry: 'src/main.ts', external: ['koffi'] })

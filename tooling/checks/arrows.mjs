@@ -37,7 +37,9 @@ const all = new Map(packages().map((p) => [p.manifest.name, p]))
 const wrong = []
 for (const { manifest, folder, group, dir } of all.values()) {
   const from = layer(folder, group)
-  const declared = new Set(Object.keys({ ...manifest.dependencies, ...manifest.peerDependencies }))
+  // Apps are bundles: what they are made of is only needed to build them.
+  const made = group === 'apps' ? manifest.devDependencies : {}
+  const declared = new Set(Object.keys({ ...manifest.dependencies, ...manifest.peerDependencies, ...made }))
   for (const file of sources(join(dir, 'src'))) {
     const text = readFileSync(file, 'utf8')
     for (const [, specifier] of text.matchAll(/(?:from|import|import\()\s*'([^'.][^']*)'/g)) {
