@@ -1,0 +1,5 @@
+/**
+ * Suites that any implementation of a contract can run in its own tests. Each is an entry of its own: `./content`, `./snapshots`,
+ * `./metadata`.
+ */
+export type { TestApi } from './test-api.js'

@@ -1,0 +1,20 @@
+import { type ConfigSchema, choice, flag } from '@containerd-ts/plugin'
+
+/** Whether a namespace may begin a blob from what another namespace has, knowing its digest. */
+export type ContentSharingPolicy = 'shared' | 'isolated'
+
+export interface MetadataConfig {
+  content_sharing_policy: ContentSharingPolicy
+  no_sync: boolean
+}
+
+export const metadataConfig: ConfigSchema<MetadataConfig> = {
+  content_sharing_policy: choice(['shared', 'isolated'], {
+    default: 'shared',
+    doc: 'Whether a namespace may take over a blob of another by its digest alone ("shared"), or only from namespaces labelled containerd.io/namespace.shareable=true ("isolated").',
+  }),
+  no_sync: flag({
+    default: false,
+    doc: 'Leave it to the kernel when changes reach the disk: faster, and a power failure may lose them.',
+  }),
+}

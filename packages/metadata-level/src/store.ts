@@ -1,0 +1,147 @@
+import {
+  background,
+  type CollectionStats,
+  type ContentStore,
+  type EventPublisher,
+  type MetadataMutation,
+  type MetadataStore,
+  type Snapshotter,
+} from '@containerd-ts/interface'
+import { type Logger, silentLogger } from '@containerd-ts/plugin'
+import type { ContentSharingPolicy } from './config.js'
+import { createContainerStore } from './containers.js'
+import { createContentView } from './content.js'
+import { Database, type Transaction, type UpdateOptions } from './database.js'
+import { publisher, type StoreDeps } from './deps.js'
+import { Dirty } from './dirty.js'
+import { eventTypes } from './event-types.js'
+import { collectMetadata, type Removal } from './gc/collect.js'
+import { sweepContent, sweepSnapshots } from './gc/sweep.js'
+import { createImageStore } from './images.js'
+import { createLeaseManager } from './leases.js'
+import { createNamespaceStore } from './namespaces.js'
+import { Sequence } from './sequence.js'
+import { SharedLock } from './shared-lock.js'
+import { createSnapshotView } from './snapshots.js'
+import { containers, contents, images, ingests, leases, namespaces, resources, snapshots, type Table } from './tables.js'
+
+export interface MetadataStoreOptions {
+  /** Directory of the database; created when missing. */
+  path: string
+  content: ContentStore
+  /** By their names. */
+  snapshotters: ReadonlyMap<string, Snapshotter>
+  events: EventPublisher
+  /** Default `shared`. */
+  contentSharingPolicy?: ContentSharingPolicy
+  /** False leaves it to the kernel when changes reach the disk. Default true. */
+  sync?: boolean
+  log?: Logger
+  /** The time by which leases, images and ingests expire. For tests. */
+  nowMs?: () => number
+}
+
+const tables: readonly Table<unknown>[] = [namespaces, containers, images, contents, ingests, snapshots, leases, resources]
+
+/**
+ * Opens the metadata over a content store and snapshotters, which are nobody else's: what is not named here is removed from them.
+ *
+ * @throws UnavailableError when another process has the database, FailedPreconditionError when a newer version wrote it.
+ */
+export async function createMetadataStore(options: MetadataStoreOptions): Promise<MetadataStore> {
+  const { content: backend, log = silentLogger, nowMs = Date.now } = options
+  const database = await Database.open(options.path, { sync: options.sync ?? true }, tables)
+  const dirty = new Dirty(options.snapshotters.keys())
+  const listeners = new Set<(mutation: MetadataMutation) => void>()
+  const publish = publisher(options.events)
+
+  const deps: StoreDeps = {
+    view: database,
+    dirty,
+    log,
+    publish,
+    async update<T>(transaction: (tx: Transaction) => T, updateOptions?: UpdateOptions): Promise<T> {
+      const result = await database.update(transaction, updateOptions)
+      for (const listener of listeners) listener({ dirty: dirty.metadata })
+      return result
+    },
+  }
+
+  const contentLock = new SharedLock()
+  const snapshotLocks = new Map([...options.snapshotters.keys()].map((name) => [name, new SharedLock()]))
+  const lockOf = (name: string): SharedLock => {
+    const lock = snapshotLocks.get(name)
+    if (lock === undefined) throw new TypeError(`no snapshotter ${name}`)
+    return lock
+  }
+  const sequence = new Sequence(deps)
+  let collecting: Promise<unknown> = Promise.resolve()
+
+  async function sweep(): Promise<void> {
+    const sweeps: Promise<void>[] = []
+    if (dirty.takeContent()) {
+      sweeps.push(swept({ plugin: 'content' }, () => contentLock.exclusive(() => sweepContent(database, backend, log))))
+    }
+    for (const name of dirty.takeSnapshotters()) {
+      const snapshotter = options.snapshotters.get(name)
+      // What a snapshotter that is not loaded has is swept when it is back.
+      if (snapshotter === undefined) continue
+      sweeps.push(
+        swept({ snapshotter: name }, () => lockOf(name).exclusive(() => sweepSnapshots(database, name, snapshotter, log))),
+      )
+    }
+    await Promise.all(sweeps)
+  }
+
+  async function swept(fields: Readonly<Record<string, string>>, work: () => Promise<void>): Promise<void> {
+    try {
+      await work()
+    } catch (error) {
+      log.warn('cannot sweep a backend', { ...fields, error })
+    }
+  }
+
+  async function announce({ namespace, table, id }: Removal): Promise<void> {
+    const ctx = background(namespace, { log })
+    if (table === snapshots.name) {
+      const [snapshotter = '', key = ''] = id
+      await publish(ctx, namespace, '/snapshot/remove', eventTypes.snapshotRemove, { key, snapshotter })
+    } else if (table === images.name)
+      await publish(ctx, namespace, '/images/delete', eventTypes.imageDelete, { name: id[0] ?? '' })
+  }
+
+  async function collect(signal: AbortSignal): Promise<CollectionStats> {
+    const started = performance.now()
+    const { removed, stats } = await collectMetadata(database, dirty, nowMs(), signal)
+    await sweep()
+    for (const removal of removed) await announce(removal)
+    return { ...stats, totalMs: performance.now() - started }
+  }
+
+  return {
+    content: createContentView({ ...deps, backend, lock: contentLock }, options.contentSharingPolicy ?? 'shared'),
+    snapshotters: new Map(
+      [...options.snapshotters].map(([name, snapshotter]) => [
+        name,
+        createSnapshotView({ ...deps, name, backend: snapshotter, lock: lockOf(name), sequence }),
+      ]),
+    ),
+    images: createImageStore(deps),
+    containers: createContainerStore(deps),
+    namespaces: createNamespaceStore(deps),
+    leases: createLeaseManager(deps),
+    collectGarbage(signal) {
+      const result = collecting.then(() => collect(signal))
+      collecting = result.catch(() => {})
+      return result
+    },
+    onMutation(listener) {
+      listeners.add(listener)
+      return () => listeners.delete(listener)
+    },
+    async close() {
+      await collecting
+      await database.close()
+    },
+  }
+}
