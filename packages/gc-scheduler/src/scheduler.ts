@@ -1,141 +1,104 @@
-import {
-  type CollectionStats,
-  type GarbageCollector,
-  type MetadataStore,
-  UnavailableError,
-  UnknownError,
-} from '@containerd-ts/interface'
-import { type Logger, silentLogger } from '@containerd-ts/plugin'
+import { type CollectionStats, type GarbageCollector, type MetadataStore, UnknownError } from '@containerd-ts/interface'
+import type { Logger } from '@containerd-ts/plugin'
 
 export interface SchedulerOptions {
-  metadata: Pick<MetadataStore, 'collectGarbage' | 'onMutation'>
-  /** Share of the time that collections may take, 0 to 0.5. 0 collects once a second. Default 0.02. */
-  pauseThreshold?: number
-  /** Deletions after which a collection is scheduled at once, 0 for never. Default 0. */
-  deletionThreshold?: number
-  /** Changes after which a collection runs at its turn though nothing was deleted. Default 100. */
-  mutationThreshold?: number
-  /** Time between what causes a collection and the collection. Default 0. */
-  scheduleDelayMs?: number
-  /** Time until the first collection, which runs in any case; 0 for none. Default 100. */
-  startupDelayMs?: number
-  log?: Logger
+  /** The share of time that pauses may take, 0 to 0.5; it sets the time between runs. 0 means a second. */
+  pauseThreshold: number
+  /** A run is scheduled at once after so many deletions; 0 leaves it to the interval. */
+  deletionThreshold: number
+  /** At the interval, a run needs a deletion or so many writes since the last one. */
+  mutationThreshold: number
+  /** Between whatever calls for a run and the run. */
+  scheduleDelayMs: number
+  /** Between the start of the daemon and the first run; 0 for none. */
+  startupDelayMs: number
 }
 
-interface Caller {
-  resolve(stats: CollectionStats): void
-  reject(error: Error): void
-}
-
-const maxPauseThreshold = 0.5
-// Shorter pauses do not make collections more frequent.
-const minPauseMs = 5
+// What a pause is taken to be at the least, so that quick collections do not follow each other closely.
+const leastPauseMs = 5
 const fixedIntervalMs = 1000
 const retryMs = 1000
 
 /**
- * Decides when garbage is collected: at intervals that keep the share of time spent small, if something changed, and at once when
- * somebody asks.
+ * Collects garbage when it pays: some time after deletions, after many writes, and whenever `collect` is called.
  *
- * A collection that somebody asked for begins after the call: one that runs already is followed by another. Callers who wait
- * together share one.
+ * Runs follow one another, never overlap. After a failed run the next one is tried a second later than usual.
  */
-export function createScheduler(options: SchedulerOptions): GarbageCollector {
-  const {
-    metadata,
-    deletionThreshold = 0,
-    mutationThreshold = 100,
-    scheduleDelayMs = 0,
-    startupDelayMs = 100,
-    log = silentLogger,
-  } = options
-  const pauseThreshold = Math.min(Math.max(options.pauseThreshold ?? 0.02, 0), maxPauseThreshold)
-  const stopped = new AbortController()
-
-  let callers: Caller[] = []
+export function createScheduler(metadata: MetadataStore, options: SchedulerOptions, log: Logger): GarbageCollector {
+  const closed = new AbortController()
+  let timer: NodeJS.Timeout | undefined
   let mutations = 0
   let deletions = 0
-  let collections = 0
+  let runs = 0
   let totalPauseMs = 0
-  let intervalMs = fixedIntervalMs
-  let timer: NodeJS.Timeout | undefined
-  let dueAt = Number.POSITIVE_INFINITY
-  let running: Promise<void> | undefined
-  let first = true
+  let running: Promise<unknown> = Promise.resolve()
+  /** The run that has not begun yet, which everybody who asks meanwhile shares. */
+  let coming: Promise<CollectionStats> | undefined
 
-  /** Sees to it that the next turn is not later than in `delayMs`. */
-  const schedule = (delayMs: number): void => {
-    const at = performance.now() + delayMs
-    if (running !== undefined || stopped.signal.aborted || at >= dueAt) return
-    clearTimeout(timer)
-    dueAt = at
-    timer = setTimeout(turn, delayMs)
-    // Waiting for garbage keeps no process alive.
-    timer.unref()
+  function intervalMs(): number {
+    const threshold = Math.min(Math.max(options.pauseThreshold, 0), 0.5)
+    if (threshold === 0) return fixedIntervalMs
+    const pauseMs = runs === 0 ? leastPauseMs : Math.max(totalPauseMs / runs, leastPauseMs)
+    return pauseMs / threshold - pauseMs
   }
 
-  const turn = (): void => {
-    dueAt = Number.POSITIVE_INFINITY
-    if (!first && callers.length === 0 && deletions === 0 && mutations < mutationThreshold) schedule(intervalMs)
-    else running = run()
-  }
-
-  const run = async (): Promise<void> => {
-    const waiting = callers
-    callers = []
+  async function run(): Promise<CollectionStats> {
+    coming = undefined
     mutations = 0
     deletions = 0
-    let failed = false
+    clearTimeout(timer)
+    timer = undefined
     try {
-      const stats = await metadata.collectGarbage(stopped.signal)
-      collections++
+      const stats = await metadata.collectGarbage(closed.signal)
+      runs++
       totalPauseMs += stats.pauseMs
-      for (const caller of waiting) caller.resolve(stats)
       log.debug('garbage collected', { ...stats })
-    } catch (cause) {
-      failed = true
-      if (!stopped.signal.aborted) log.error('garbage collection failed', { error: cause })
-      for (const caller of waiting) caller.reject(new UnknownError('gc failed', { cause }))
+      return stats
+    } catch (error) {
+      if (!closed.signal.aborted) {
+        log.error('garbage collection failed', { error })
+        arm(intervalMs() + retryMs, true)
+      }
+      throw new UnknownError('gc failed', { cause: error })
     }
-    running = undefined
-    // The first collection that fails is tried again soon, later ones less and less often.
-    if (failed) intervalMs = first ? Math.max(scheduleDelayMs, 1) : intervalMs + retryMs
-    else {
-      first = false
-      intervalMs = nextInterval(totalPauseMs / collections, pauseThreshold)
-    }
-    const urgent = callers.length > 0 || (deletionThreshold > 0 && deletions >= deletionThreshold)
-    schedule(urgent ? scheduleDelayMs : intervalMs)
+  }
+
+  function collect(delayMs = options.scheduleDelayMs): Promise<CollectionStats> {
+    coming ??= (async () => {
+      if (delayMs > 0) await new Promise((resolve) => setTimeout(resolve, delayMs))
+      await running
+      const current = run()
+      running = current.catch(() => {})
+      return current
+    })()
+    return coming
+  }
+
+  /** Looks again after a while; `force` runs whatever was written meanwhile. */
+  function arm(delayMs: number, force = false): void {
+    if (timer !== undefined || closed.signal.aborted) return
+    timer = setTimeout(() => {
+      timer = undefined
+      if (force || deletions > 0 || mutations >= options.mutationThreshold) collect().catch(() => {})
+    }, delayMs)
+    timer.unref()
   }
 
   const unsubscribe = metadata.onMutation(({ dirty }) => {
     mutations++
     if (dirty) deletions++
-    if (deletionThreshold > 0 && deletions >= deletionThreshold) schedule(scheduleDelayMs)
+    if (options.deletionThreshold > 0 && deletions >= options.deletionThreshold) collect().catch(() => {})
+    else if (deletions > 0 || mutations >= options.mutationThreshold) arm(intervalMs())
   })
-  if (startupDelayMs > 0) schedule(startupDelayMs)
+  if (options.startupDelayMs > 0) arm(options.startupDelayMs, true)
 
   return {
-    collect: () =>
-      new Promise((resolve, reject) => {
-        if (stopped.signal.aborted) throw new UnavailableError('the garbage collector is stopped')
-        callers.push({ resolve, reject })
-        schedule(scheduleDelayMs)
-      }),
+    collect: () => collect(),
     async close() {
       unsubscribe()
       clearTimeout(timer)
-      stopped.abort()
+      closed.abort()
       await running
-      for (const caller of callers) caller.reject(new UnavailableError('the garbage collector is stopped'))
-      callers = []
     },
   }
-}
-
-/** The pause until the next turn, so that the average collection takes the given share of the time. */
-function nextInterval(averagePauseMs: number, threshold: number): number {
-  if (threshold === 0) return fixedIntervalMs
-  const pauseMs = Math.max(averagePauseMs, minPauseMs)
-  return pauseMs / threshold - pauseMs
 }
