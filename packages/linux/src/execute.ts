@@ -6,6 +6,8 @@ import { type SpawnOptions, spawn } from './spawn.js'
 export interface ExecuteOptions extends Omit<SpawnOptions, 'stdio'> {
   /** What the program reads from its standard input. Default: nothing. */
   input?: Uint8Array
+  /** Collects standard error apart from standard output. */
+  separateErrors?: boolean
   /** Kills the program when aborted; the exit is still awaited. */
   signal?: AbortSignal
 }
@@ -14,8 +16,10 @@ export interface ExecuteOptions extends Omit<SpawnOptions, 'stdio'> {
 export interface Execution {
   pid: number
   status: number
-  /** Standard output and standard error in the order of writing. */
+  /** Standard output; with standard error in the order of writing unless that is collected apart. */
   output: Buffer
+  /** Standard error when it is collected apart. */
+  errors: Buffer
 }
 
 /**
@@ -25,25 +29,24 @@ export interface Execution {
  * @throws SystemError when it cannot be started.
  */
 export async function execute(reaper: Reaper, file: string, options: ExecuteOptions = {}): Promise<Execution> {
-  const { input, signal, ...rest } = options
+  const { input, separateErrors, signal, ...rest } = options
   const output = createMemoryFile('output')
+  const opened = [output]
   try {
+    const errors = separateErrors ? createMemoryFile('errors') : output
+    if (separateErrors) opened.push(errors)
     const stdin = input === undefined || input.length === 0 ? null : memoryFileOf(input)
-    let pid: number
-    try {
-      pid = spawn(file, { ...rest, stdio: [stdin, output, output] })
-    } finally {
-      if (stdin !== null) closeSync(stdin)
-    }
+    if (stdin !== null) opened.push(stdin)
+    const pid = spawn(file, { ...rest, stdio: [stdin, output, errors] })
     const exit = reaper.wait(pid)
     const kill = () => killQuietly(pid)
     signal?.addEventListener('abort', kill, { once: true })
     if (signal?.aborted) kill()
     const status = await exit
     signal?.removeEventListener('abort', kill)
-    return { pid, status, output: contentOf(output) }
+    return { pid, status, output: contentOf(output), errors: separateErrors ? contentOf(errors) : Buffer.alloc(0) }
   } finally {
-    closeSync(output)
+    for (const fd of opened) closeSync(fd)
   }
 }
 

@@ -1,0 +1,99 @@
+import { accessSync, constants, existsSync, realpathSync } from 'node:fs'
+import { dirname, join, resolve } from 'node:path'
+import { FailedPreconditionError, InvalidArgumentError, NotFoundError } from '@containerd-ts/interface'
+import { findExecutable } from '@containerd-ts/linux'
+
+/** A shim as a program to start. */
+export interface ShimBinary {
+  /** Absolute path, as it is kept in the bundle. */
+  readonly path: string
+  /** True for our own shim, which may serve a whole namespace. */
+  readonly own: boolean
+}
+
+const ownNames: ReadonlySet<string> = new Set(['', 'io.containerd.runc.v2', 'io.containerd.runtime.v1.linux'])
+
+/** Finds the shim for a runtime name, which is like `io.containerd.runc.v2`, or the absolute path of a shim. Results are kept. */
+export function createShimFinder(configured: string): (runtime: string) => ShimBinary {
+  const found = new Map<string, ShimBinary>()
+  return (runtime) => {
+    const known = found.get(runtime)
+    if (known !== undefined) return known
+    const binary = findShim(runtime, configured)
+    found.set(runtime, binary)
+    return binary
+  }
+}
+
+function findShim(runtime: string, configured: string): ShimBinary {
+  if (ownNames.has(runtime)) return { path: findOwnShim(configured), own: true }
+  if (runtime.startsWith('/')) {
+    if (!existsSync(runtime))
+      throw new InvalidArgumentError(`invalid custom binary path: stat ${runtime}: no such file or directory`)
+    return { path: runtime, own: false }
+  }
+  const name = shimName(runtime)
+  const here = resolve(name)
+  for (const candidate of [here, join(daemonDir(), name)]) if (isExecutable(candidate)) return { path: candidate, own: false }
+  try {
+    return { path: findExecutable(name), own: false }
+  } catch (cause) {
+    throw new NotFoundError(
+      `runtime ${JSON.stringify(runtime)} binary not installed ${JSON.stringify(name)}: file does not exist`,
+      { cause },
+    )
+  }
+}
+
+/** `io.containerd.foo.v1` is served by `containerd-shim-foo-v1`. */
+function shimName(runtime: string): string {
+  const parts = runtime.split('.')
+  const [last, previous] = [parts.at(-1), parts.at(-2)]
+  if (runtime.includes('/') || parts[0] === '' || !last || !previous) {
+    throw new InvalidArgumentError(
+      `invalid runtime name ${runtime}, correct runtime name should be either format like \`io.containerd.runc.v2\` or a full path to the binary`,
+    )
+  }
+  return `containerd-shim-${previous}-${last}`
+}
+
+function findOwnShim(configured: string): string {
+  if (configured !== '') {
+    if (!isExecutable(configured))
+      throw new FailedPreconditionError(`the configured shim ${JSON.stringify(configured)} cannot be executed`)
+    return resolve(configured)
+  }
+  const beside = daemonDir()
+  const candidates = [
+    join(beside, 'containerd-shim'),
+    // In a workspace or an installation from npm, the shim is a package of its own.
+    join(beside, '../../containerd-shim/bin/containerd-shim'),
+  ]
+  for (const candidate of candidates) if (isExecutable(candidate)) return candidate
+  try {
+    return findExecutable('containerd-shim')
+  } catch (cause) {
+    throw new NotFoundError('runtime "io.containerd.runc.v2" binary not installed "containerd-shim": file does not exist', {
+      cause,
+    })
+  }
+}
+
+function daemonDir(): string {
+  const script = process.argv[1]
+  if (script === undefined) return process.cwd()
+  try {
+    return dirname(realpathSync(script))
+  } catch {
+    return dirname(resolve(script))
+  }
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK)
+    return true
+  } catch {
+    return false
+  }
+}
