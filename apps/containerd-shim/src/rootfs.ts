@@ -7,7 +7,7 @@ import { mountAll, unmountRecursive } from '@containerd-ts/mount'
 export async function mountRootfs(bundle: string, mounts: readonly Mount[]): Promise<void> {
   const target = join(bundle, 'rootfs')
   mkdirSync(target, { recursive: true, mode: 0o711 })
-  await mountAll(mounts, target)
+  await mountAll(mounts, target, { undo: true })
 }
 
 /** Unmounts whatever is mounted at and below `rootfs`; nothing is no error. */

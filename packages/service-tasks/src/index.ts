@@ -1,21 +1,118 @@
 /** The Tasks service: containers that run. */
 import { TasksDefinition } from '@containerd-ts/api/containerd/services/tasks/v1/tasks'
-import { bindService } from '@containerd-ts/interface'
+import {
+  bindService,
+  type Container,
+  type Context,
+  InvalidArgumentError,
+  requireNamespace,
+  validateIdentifier,
+} from '@containerd-ts/interface'
 import { PluginType, type Registration, register } from '@containerd-ts/plugin'
-import { createTasks } from './tasks.js'
+import { checkpointPath, taskOf } from './create.js'
+import { collectMetrics } from './metrics.js'
+import { toProcess } from './wire.js'
 
 export const tasksService: Registration<typeof PluginType.GRPC> = {
   type: PluginType.GRPC,
   id: 'tasks',
   requires: [PluginType.Metadata, PluginType.RuntimeV2],
-  after: [PluginType.Differ],
   init(ic) {
-    const [differ] = ic.getAll(PluginType.Differ).values()
-    const handlers = createTasks({ runtime: ic.get(PluginType.RuntimeV2), metadata: ic.get(PluginType.Metadata), differ })
-    return { services: [bindService(TasksDefinition, handlers)] }
+    const { containers } = ic.get(PluginType.Metadata)
+    const runtime = ic.get(PluginType.RuntimeV2)
+    /** Every call about a task is refused when there is no such container. */
+    const containerOf = async (ctx: Context, id: string): Promise<Container> => {
+      requireNamespace(ctx)
+      return containers.get(ctx, id)
+    }
+    return {
+      services: [
+        bindService(TasksDefinition, {
+          async create(ctx, request) {
+            const container = await containerOf(ctx, request.containerId)
+            return { containerId: container.id, pid: await runtime.create(ctx, taskOf(container, request)) }
+          },
+          async start(ctx, { containerId, execId }) {
+            await containerOf(ctx, containerId)
+            return { pid: await runtime.start(ctx, containerId, execId) }
+          },
+          async delete(ctx, { containerId }) {
+            await containerOf(ctx, containerId)
+            return { id: '', ...(await runtime.delete(ctx, containerId, '')) }
+          },
+          async deleteProcess(ctx, { containerId, execId }) {
+            await containerOf(ctx, containerId)
+            return { id: execId, ...(await runtime.delete(ctx, containerId, execId)) }
+          },
+          async get(ctx, { containerId, execId }) {
+            await containerOf(ctx, containerId)
+            return { process: toProcess(await runtime.state(ctx, containerId, execId)) }
+          },
+          async list(ctx) {
+            requireNamespace(ctx)
+            return { tasks: (await runtime.list(ctx)).map(toProcess) }
+          },
+          async kill(ctx, { containerId, execId, signal, all }) {
+            await containerOf(ctx, containerId)
+            await runtime.kill(ctx, containerId, execId, signal, all)
+            return {}
+          },
+          async exec(ctx, { containerId, execId, ...process }) {
+            if (execId === '') throw new InvalidArgumentError('exec id cannot be empty')
+            validateIdentifier(execId, 'exec id')
+            await containerOf(ctx, containerId)
+            const { stdin, stdout, stderr, terminal, spec } = process
+            await runtime.exec(ctx, containerId, { execId, stdin, stdout, stderr, terminal, ...(spec && { spec }) })
+            return {}
+          },
+          async resizePty(ctx, { containerId, execId, width, height }) {
+            await containerOf(ctx, containerId)
+            await runtime.resizePty(ctx, containerId, execId, width, height)
+            return {}
+          },
+          async closeIO(ctx, { containerId, execId, stdin }) {
+            await containerOf(ctx, containerId)
+            await runtime.closeIO(ctx, containerId, execId, stdin)
+            return {}
+          },
+          async pause(ctx, { containerId }) {
+            await containerOf(ctx, containerId)
+            await runtime.pause(ctx, containerId)
+            return {}
+          },
+          async resume(ctx, { containerId }) {
+            await containerOf(ctx, containerId)
+            await runtime.resume(ctx, containerId)
+            return {}
+          },
+          async listPids(ctx, { containerId }) {
+            await containerOf(ctx, containerId)
+            const processes = await runtime.pids(ctx, containerId)
+            return { processes: processes.map(({ pid, info }) => ({ pid, info })) }
+          },
+          async checkpoint(ctx, { containerId, options }) {
+            await containerOf(ctx, containerId)
+            await runtime.checkpoint(ctx, containerId, checkpointPath(options), options)
+            return { descriptors: [] }
+          },
+          async update(ctx, { containerId, resources, annotations }) {
+            await containerOf(ctx, containerId)
+            await runtime.update(ctx, containerId, resources, annotations)
+            return {}
+          },
+          async metrics(ctx, { filters }) {
+            requireNamespace(ctx)
+            return { metrics: await collectMetrics(runtime, ctx, filters) }
+          },
+          async wait(ctx, { containerId, execId }) {
+            await containerOf(ctx, containerId)
+            const { exitStatus, exitedAt } = await runtime.wait(ctx, containerId, execId)
+            return { exitStatus, exitedAt }
+          },
+        }),
+      ],
+    }
   },
 }
-
-export { createTasks, type TasksDeps } from './tasks.js'
 
 register(tasksService)
