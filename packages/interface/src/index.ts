@@ -1,5 +1,4 @@
 /** The contracts between plugins, the context of a call and the error classes. Types and tiny helpers only. */
-import './plugin-instances.js'
 
 export type { Any, Timestamp } from '@containerd-ts/api'
 export * from './content.js'
@@ -13,6 +12,7 @@ export * from './labels.js'
 export * from './listener.js'
 export * from './metadata.js'
 export * from './platform.js'
+export type * from './plugin-instances.js'
 export * from './runtime.js'
 export * from './service.js'
 export * from './snapshots.js'

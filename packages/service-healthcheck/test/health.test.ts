@@ -17,11 +17,11 @@ test('the daemon is serving, other services are unknown', async () => {
 
 test('a watch says the present state and ends with its caller', async () => {
   const { watch } = await handlers()
+  if (watch === undefined) throw new Error('no watch')
   const controller = new AbortController()
   const seen: unknown[] = []
-  for await (const message of watch?.(background('', { signal: controller.signal }), {
-    service: 'x',
-  }) as AsyncIterable<unknown>) {
+  const answers = watch(background('', { signal: controller.signal }), { service: 'x' }) as AsyncIterable<unknown>
+  for await (const message of answers) {
     seen.push(message)
     controller.abort()
   }
