@@ -4,7 +4,7 @@ import { join } from 'node:path'
 /** What a test left behind below its directory. */
 export interface Leaks {
   mounts: string[]
-  /** Command lines of processes that mention the directory or work in it. */
+  /** Command lines of processes that mention the directory there or in their environment, or work in it. */
   processes: string[]
   /** FIFOs and sockets. */
   special: string[]
@@ -26,7 +26,10 @@ async function processesOf(dir: string): Promise<string[]> {
     if (!/^\d+$/.test(pid) || Number(pid) === process.pid) continue
     const command = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')
     const cwd = await readlink(`/proc/${pid}/cwd`).catch(() => '')
-    if (command.includes(dir) || cwd.startsWith(dir)) found.push(`${pid} ${command.replaceAll('\0', ' ').trim()}`)
+    // A shim knows its daemon only by its environment.
+    const environment = await readFile(`/proc/${pid}/environ`, 'utf8').catch(() => '')
+    if (command.includes(dir) || cwd.startsWith(dir) || environment.includes(dir))
+      found.push(`${pid} ${command.replaceAll('\0', ' ').trim()}`)
   }
   return found
 }
