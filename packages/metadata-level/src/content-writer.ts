@@ -42,7 +42,11 @@ export function ownWriter(deps: ContentDeps, place: Place, writer: ContentWriter
     truncate: () => writer.truncate(),
     close: () => writer.close(),
     async commit(ctx, options) {
-      const labels = checkedLabels(options)
+      const labels = await checkedLabels(options).catch(async (error: unknown) => {
+        // An attempt to commit ends a writer, whatever comes of it.
+        await writer.close()
+        throw error
+      })
       return deps.lock.shared(async () => {
         const { offset } = writer.status()
         // Without an expected digest the blob gets the running one.
@@ -109,7 +113,7 @@ export function sharedWriter(deps: ContentDeps, place: Place, blob: ContentInfo)
       if (own !== undefined) return own.commit(ctx, options)
       if (closed) throw new FailedPreconditionError(`writer of ref ${quote(place.ref)} is closed`)
       closed = true
-      const labels = checkedLabels(options)
+      const labels = await checkedLabels(options)
       const { sizeBytes = 0, expected = '' } = options
       if (sizeBytes !== 0 && sizeBytes !== blob.sizeBytes) {
         throw new FailedPreconditionError(`${quote(place.ref)} failed size validation: ${blob.sizeBytes} != ${sizeBytes}`)
@@ -159,7 +163,7 @@ async function finish(
   return { digest, ...record }
 }
 
-function checkedLabels({ labels = {} }: CommitOptions): ContentInfo['labels'] {
+async function checkedLabels({ labels = {} }: CommitOptions): Promise<ContentInfo['labels']> {
   validateLabels(labels, 'info.Labels')
   return withoutEmptyLabels(labels)
 }
