@@ -1,5 +1,5 @@
-import { accessSync, constants, existsSync, realpathSync } from 'node:fs'
-import { dirname, join, resolve } from 'node:path'
+import { accessSync, closeSync, constants, existsSync, openSync, readSync, realpathSync } from 'node:fs'
+import { delimiter, dirname, join, resolve } from 'node:path'
 import { FailedPreconditionError, InvalidArgumentError, NotFoundError } from '@containerd-ts/interface'
 import { findExecutable } from '@containerd-ts/linux'
 
@@ -70,13 +70,24 @@ function findOwnShim(configured: string): string {
     join(beside, '../../containerd-shim/bin/containerd-shim'),
   ]
   for (const candidate of candidates) if (isExecutable(candidate)) return candidate
-  try {
-    return findExecutable('containerd-shim')
-  } catch (cause) {
-    throw new NotFoundError('runtime "io.containerd.runc.v2" binary not installed "containerd-shim": file does not exist', {
-      cause,
-    })
+  // Systems with the Go containerd have a program of that name, which speaks another protocol.
+  for (const dir of (process.env['PATH'] ?? '').split(delimiter)) {
+    const candidate = join(dir, 'containerd-shim')
+    if (dir !== '' && isExecutable(candidate) && isNodeScript(candidate)) return candidate
   }
+  throw new NotFoundError('runtime "io.containerd.runc.v2" binary not installed "containerd-shim": file does not exist')
+}
+
+/** True for a file that Node is to run. */
+export function isNodeScript(path: string): boolean {
+  const start = Buffer.alloc(64)
+  const fd = openSync(path, 'r')
+  try {
+    readSync(fd, start, 0, start.length, 0)
+  } finally {
+    closeSync(fd)
+  }
+  return start.toString('latin1').startsWith('#!/usr/bin/env node')
 }
 
 function daemonDir(): string {

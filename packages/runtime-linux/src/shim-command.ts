@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs'
 import { type Any, now, timestampMs } from '@containerd-ts/api'
 import { BootstrapParams, LogLevel } from '@containerd-ts/api/containerd/runtime/bootstrap/v1/bootstrap'
 import { DeleteResponse } from '@containerd-ts/api/containerd/task/v3/task'
@@ -8,7 +7,7 @@ import { type Execution, execute, type Reaper } from '@containerd-ts/linux'
 import { type Bootstrap, parseAnswer } from './bootstrap.js'
 import type { Bundle } from './bundle.js'
 import type { ShimScope } from './config.js'
-import type { ShimBinary } from './shim-binary.js'
+import { isNodeScript, type ShimBinary } from './shim-binary.js'
 
 /** What every shim is told of the daemon. */
 export interface ShimCommands {
@@ -110,10 +109,6 @@ function exitText(status: number): string {
 function programOf(binary: ShimBinary): [string, string[]] {
   if (!binary.own || !isNodeScript(binary.path)) return [binary.path, []]
   return [process.execPath, [binary.path]]
-}
-
-function isNodeScript(path: string): boolean {
-  return readFileSync(path).subarray(0, 64).toString('latin1').startsWith('#!/usr/bin/env node')
 }
 
 // Shims from before BootstrapParams were thought of.
