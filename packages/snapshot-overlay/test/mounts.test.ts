@@ -1,0 +1,84 @@
+import { chown, mkdtemp, readdir, rm, stat } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { background, type Snapshotter } from '@containerd-ts/interface'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { openOverlaySnapshotter } from '../src/snapshotter.js'
+
+const ctx = background()
+let root: string
+let snapshotter: Snapshotter
+
+beforeEach(async () => {
+  root = await mkdtemp(join(tmpdir(), 'overlay-'))
+  snapshotter = await openOverlaySnapshotter(root, { mountOptions: ['index=off'] })
+})
+afterEach(async () => {
+  await snapshotter.close?.()
+  await rm(root, { recursive: true })
+})
+
+const layer = async (name: string, parent = '') => {
+  await snapshotter.prepare(ctx, `${name} key`, parent)
+  await snapshotter.commit(ctx, name, `${name} key`)
+}
+const dir = (id: number, part = 'fs') => join(root, 'snapshots', String(id), part)
+
+describe.runIf(process.getuid?.() === 0)('overlay (needs root to own directories)', () => {
+  test('the mounts are exactly as containerd makes them', async () => {
+    expect(await snapshotter.prepare(ctx, 'alone', '')).toEqual([
+      { type: 'bind', source: dir(1), target: '', options: ['rw', 'rbind'] },
+    ])
+    expect(await snapshotter.view(ctx, 'empty', '')).toEqual([
+      { type: 'bind', source: dir(2), target: '', options: ['ro', 'rbind'] },
+    ])
+    await layer('one')
+    await layer('two', 'one')
+    expect(await snapshotter.view(ctx, 'view one', 'one')).toEqual([
+      { type: 'bind', source: dir(3), target: '', options: ['ro', 'rbind'] },
+    ])
+    expect(await snapshotter.view(ctx, 'view two', 'two')).toEqual([
+      { type: 'overlay', source: 'overlay', target: '', options: [`lowerdir=${dir(4)}:${dir(3)}`, 'index=off'] },
+    ])
+    const active = await snapshotter.prepare(ctx, 'active', 'two')
+    const options = [`workdir=${dir(7, 'work')}`, `upperdir=${dir(7)}`, `lowerdir=${dir(4)}:${dir(3)}`, 'index=off']
+    expect(active).toEqual([{ type: 'overlay', source: 'overlay', target: '', options }])
+    expect(await snapshotter.mounts(ctx, 'active')).toEqual(active)
+  })
+
+  test('modes do not depend on the umask, owners come from the parent or from the mapping', async () => {
+    const umask = process.umask(0o077)
+    try {
+      await snapshotter.prepare(ctx, 'a', '')
+    } finally {
+      process.umask(umask)
+    }
+    expect((await stat(dir(1))).mode & 0o7777).toBe(0o755)
+    expect((await stat(dir(1, 'work'))).mode & 0o7777).toBe(0o711)
+    await chown(dir(1), 100, 200)
+    await snapshotter.commit(ctx, 'base', 'a')
+    await snapshotter.prepare(ctx, 'child', 'base')
+    expect(await stat(dir(2))).toMatchObject({ uid: 100, gid: 200 })
+    const labels = { 'containerd.io/snapshot/uidmapping': '0:1000:65536', 'containerd.io/snapshot/gidmapping': '0:2000:65536' }
+    await snapshotter.prepare(ctx, 'mapped', 'base', { labels })
+    expect(await stat(dir(3))).toMatchObject({ uid: 1000, gid: 2000 })
+    await expect(
+      snapshotter.prepare(ctx, 'bad', '', { labels: { 'containerd.io/snapshot/uidmapping': '0:x:1' } }),
+    ).rejects.toMatchObject({
+      code: 'InvalidArgument',
+    })
+  })
+
+  test('directories of removed snapshots go with the clean-up, or at the next start', async () => {
+    await snapshotter.prepare(ctx, 'a', '')
+    await snapshotter.prepare(ctx, 'b', '')
+    await snapshotter.remove(ctx, 'a')
+    expect((await readdir(join(root, 'snapshots'))).sort()).toEqual(['1', '2'])
+    await snapshotter.cleanup?.(ctx)
+    expect(await readdir(join(root, 'snapshots'))).toEqual(['2'])
+    await snapshotter.remove(ctx, 'b')
+    await snapshotter.close?.()
+    snapshotter = await openOverlaySnapshotter(root)
+    expect(await readdir(join(root, 'snapshots'))).toEqual([])
+  })
+})
