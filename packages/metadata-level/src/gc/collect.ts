@@ -33,8 +33,8 @@ export async function collectMetadata(
   dirty: Dirty,
   nowMs: number,
   signal: AbortSignal,
+  pace = new Pace(),
 ): Promise<MetadataCollection> {
-  const pace = new Pace()
   const marker = new Marker(nowMs)
   const touched = new Set(database.pendingKeys())
   const stop = database.onChange(({ written }) => {

@@ -103,10 +103,12 @@ export class Marker {
     }
   }
 
-  /** Keeps an object that was written while this goes on, and whatever it refers to. */
-  touch(key: string): void {
-    const [table, namespace = '', , type = '', resource = ''] = splitKey(key)
-    this.keep(table === resources.name ? resourceKey(namespace, type, resource) : key)
+  /** Keeps an object that was written while this goes on, and whatever it refers to now, though it may have been visited before. */
+  touch(written: string): void {
+    const [table, namespace = '', , type = '', resource = ''] = splitKey(written)
+    const key = table === resources.name ? resourceKey(namespace, type, resource) : written
+    this.#full.add(key)
+    this.#queue.push({ key, flat: false })
   }
 
   /** Follows references until there is nothing new. */
@@ -120,22 +122,25 @@ export class Marker {
   #visit(view: View, key: string, flat: boolean): void {
     const [table, namespace = '', ...id] = splitKey(key)
     switch (table) {
-      case contents.name:
-        this.#keepNamed(namespace, view.get(contents, namespace, ...id)?.labels, flat)
+      case contents.name: {
+        const content = view.get(contents, namespace, ...id)
+        if (content !== undefined) this.#keepRelated(key, namespace, content.labels, flat)
         break
+      }
       case images.name: {
         const image = view.get(images, namespace, ...id)
-        if (image !== undefined) this.keep(composeKey(contents.name, namespace, image.target.digest), flat)
-        this.#keepNamed(namespace, image?.labels, flat)
+        if (image === undefined) break
+        this.keep(composeKey(contents.name, namespace, image.target.digest), flat)
+        this.#keepRelated(key, namespace, image.labels, flat)
         break
       }
       case snapshots.name: {
         const snapshot = view.get(snapshots, namespace, ...id)
+        if (snapshot === undefined) break
         const [snapshotter = ''] = id
-        if (snapshot !== undefined && snapshot.parent !== '')
-          this.keep(composeKey(snapshots.name, namespace, snapshotter, snapshot.parent), flat)
-        this.#keepNamed(namespace, snapshot?.labels, flat)
-        if (snapshot !== undefined && !flat) this.#keepConditional(key, snapshot.labels)
+        if (snapshot.parent !== '') this.keep(composeKey(snapshots.name, namespace, snapshotter, snapshot.parent), flat)
+        this.#keepRelated(key, namespace, snapshot.labels, flat)
+        if (!flat) this.#keepConditional(key, snapshot.labels)
         break
       }
       case containers.name: {
@@ -143,7 +148,7 @@ export class Marker {
         if (container === undefined) break
         const { snapshotter, snapshotKey, labels } = container
         if (snapshotKey !== '') this.keep(composeKey(snapshots.name, namespace, snapshotter, snapshotKey))
-        this.#keepNamed(namespace, labels, flat)
+        this.#keepRelated(key, namespace, labels, flat)
         break
       }
       case ingests.name: {
@@ -151,14 +156,14 @@ export class Marker {
         if (expected !== undefined) this.keep(composeKey(contents.name, namespace, expected), flat)
         break
       }
-      default:
-        return
     }
-    if (!flat) for (const dependant of this.#dependants.get(key) ?? []) this.keep(dependant)
   }
 
-  #keepNamed(namespace: string, labels: Labels | undefined, flat: boolean): void {
-    if (labels !== undefined && !flat) for (const key of references(namespace, labels)) this.keep(key)
+  /** What the labels of an object name, and what lives as long as that object does. */
+  #keepRelated(key: string, namespace: string, labels: Labels, flat: boolean): void {
+    if (flat) return
+    for (const target of references(namespace, labels)) this.keep(target)
+    for (const dependant of this.#dependants.get(key) ?? []) this.keep(dependant)
   }
 
   #keepConditional(snapshot: string, labels: Labels): void {

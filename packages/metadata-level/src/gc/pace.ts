@@ -1,15 +1,18 @@
-// As long as one piece of work may keep everything else waiting.
-const sliceMs = 1
+// Reading the clock takes as long as some steps do.
+const stepsPerLook = 64
 
 /** Does long work in slices, between which everything else has its turn, and adds up the time that it took. */
 export class Pace {
   busyMs = 0
 
+  /** `sliceMs` is as long as everything else may be kept waiting; 0 pauses after every step, for tests. */
+  constructor(readonly sliceMs = 1) {}
+
   async run(steps: Iterable<void>): Promise<void> {
     let started = performance.now()
     let count = 0
     for (const _ of steps) {
-      if (++count % 64 !== 0 || performance.now() - started < sliceMs) continue
+      if (this.sliceMs > 0 && (++count % stepsPerLook !== 0 || performance.now() - started < this.sliceMs)) continue
       this.busyMs += performance.now() - started
       await new Promise((resolve) => setImmediate(resolve))
       started = performance.now()
