@@ -41,14 +41,16 @@ describe('a daemon that is killed', () => {
         snapshotters: new Map(),
         events: createExchange(),
       })
-      const deleted = new Set(said.filter(([what]) => what === 'deleted').map(([, id]) => id))
       for (const [what, id = '', name] of said) {
         if (what === 'blob') {
           expect((await metadata.content.info(ctx, id)).labels).toEqual({ name })
           await (await metadata.content.reader(ctx, id)).close()
         }
-        const gone = deleted.has(id)
-        if (what === 'made') await metadata.containers.get(ctx, id).catch((error) => expect(gone && isNotFound(error)).toBe(true))
+        if (what === 'made') {
+          // The deletion of every third may be done, and killed before it was said.
+          const mayBeGone = Number(id.split('-')[1]) % 3 === 0
+          await metadata.containers.get(ctx, id).catch((error) => expect(mayBeGone && isNotFound(error), id).toBe(true))
+        }
         if (what === 'deleted') await expect(metadata.containers.get(ctx, id)).rejects.toThrow('not found')
       }
       // The unfinished write goes on where it was.
