@@ -1,0 +1,198 @@
+import { mkdir } from 'node:fs/promises'
+import { availableParallelism } from 'node:os'
+import type { Mount } from '@containerd-ts/mount'
+import { createRingWriter, createSharedRing } from './byte-ring.js'
+import { abortFlow, chunkTaken, createChunkFlow } from './chunk-flow.js'
+import { decompress, hasNativeZstd, peekEncoding } from './decompress.js'
+import type { Applied, ApplyTarget, Compared, Report } from './jobs.js'
+import { createThreads } from './threads.js'
+
+export interface ArchiveOptions {
+  /** How many layers are worked on at once; more wait. Default: one per processor, two at least. */
+  threads?: number
+  /** How long a thread without work is kept. Default 10 s. */
+  idleMs?: number
+}
+
+export interface ApplyLayerOptions {
+  /** `detect` decompresses gzip and zstd, told by the first bytes; `none` takes the stream as it is. Default `detect`. */
+  compression?: 'detect' | 'none'
+  signal?: AbortSignal
+}
+
+export interface CompareOptions {
+  /** Where mount points are made; the mounts themselves nobody else sees. */
+  tempRoot: string
+  /** Seconds since 1970 that no modification time exceeds. */
+  latestSeconds?: number
+  signal?: AbortSignal
+}
+
+/** A layer in the making. */
+export interface Comparison {
+  /** The layer, uncompressed. To be consumed once; the work goes on only as it is. */
+  readonly bytes: AsyncIterable<Uint8Array<ArrayBuffer>>
+  /** Settles after `bytes` has ended. */
+  readonly result: Promise<Compared>
+}
+
+/** Unpacks layers and makes them, on threads of its own. */
+export interface Archive {
+  /**
+   * Unpacks a layer. Nothing outside of the target is touched whatever the layer says. When it fails or is aborted, what has been
+   * unpacked by then stays. Nothing is mounted any more when the promise settles.
+   *
+   * @throws TarError, SystemError and MountError by `name` and `code`.
+   */
+  apply(layer: AsyncIterable<Uint8Array>, target: ApplyTarget, options?: ApplyLayerOptions): Promise<Applied>
+  /** Makes the layer that turns the tree of `lower` into the tree of `upper`; no `lower` at all stands for an empty tree. */
+  compare(lower: readonly Mount[], upper: readonly Mount[], options: CompareOptions): Comparison
+  /** Ends the threads. */
+  close(): Promise<void>
+}
+
+/** No thread is started before it is needed. */
+export function openArchive(options: ArchiveOptions = {}): Archive {
+  const threads = createThreads({
+    max: options.threads ?? Math.max(2, availableParallelism()),
+    idleMs: options.idleMs ?? 10_000,
+  })
+
+  async function apply(
+    layer: AsyncIterable<Uint8Array>,
+    target: ApplyTarget,
+    { compression = 'detect', signal }: ApplyLayerOptions = {},
+  ): Promise<Applied> {
+    signal?.throwIfAborted()
+    if (target.kind === 'mounts') await mkdir(target.tempRoot, { recursive: true, mode: 0o700 })
+    const peeked = compression === 'none' ? { encoding: 'raw' as const, bytes: layer } : await peekEncoding(layer)
+    // Without Node's own decoder the thread decompresses too, as it must not be done on the event loop.
+    const onThread = peeked.encoding === 'zstd' && !hasNativeZstd
+    const ring = createSharedRing()
+    const writer = createRingWriter(ring)
+    const abort = () => writer.abort()
+    signal?.addEventListener('abort', abort, { once: true })
+
+    let feedError: unknown
+    const feed = async () => {
+      try {
+        const bytes = onThread ? peeked.bytes : decompress(peeked.encoding, peeked.bytes)
+        for await (const chunk of bytes) await writer.write(chunk)
+        writer.end()
+      } catch (error) {
+        feedError = error
+        writer.abort()
+      }
+    }
+    const feeding = feed()
+    try {
+      const job = { kind: 'apply', target, ring, encoding: onThread ? 'zstd' : 'raw' } as const
+      const report = await threads.run(job, signal, () => writer.drained())
+      if (report.type !== 'applied') throw new TypeError(`unexpected report ${report.type}`)
+      return report.result
+    } catch (error) {
+      signal?.throwIfAborted()
+      // The thread only stopped because there was nothing more to read.
+      throw isAbort(error) && feedError !== undefined ? feedError : error
+    } finally {
+      signal?.removeEventListener('abort', abort)
+      writer.close(new Error('the layer is not read any further'))
+      await feeding
+    }
+  }
+
+  function compare(
+    lower: readonly Mount[],
+    upper: readonly Mount[],
+    { tempRoot, latestSeconds, signal }: CompareOptions,
+  ): Comparison {
+    const flow = createChunkFlow()
+    const chunks = createQueue<Uint8Array<ArrayBuffer>>()
+    const abort = () => abortFlow(flow)
+    const onReport = (report: Report) => {
+      if (report.type === 'chunk') chunks.push(report.bytes)
+    }
+    const run = async (): Promise<Compared> => {
+      signal?.throwIfAborted()
+      await mkdir(tempRoot, { recursive: true, mode: 0o700 })
+      signal?.addEventListener('abort', abort, { once: true })
+      try {
+        const job = {
+          kind: 'compare',
+          lower,
+          upper,
+          tempRoot,
+          flow,
+          ...(latestSeconds !== undefined && { latestSeconds }),
+        } as const
+        const report = await threads.run(job, signal, onReport)
+        if (report.type !== 'compared') throw new TypeError(`unexpected report ${report.type}`)
+        return report.result
+      } catch (error) {
+        signal?.throwIfAborted()
+        throw error
+      } finally {
+        signal?.removeEventListener('abort', abort)
+      }
+    }
+    const result = run()
+    result.then(
+      () => chunks.end(),
+      (error) => chunks.end(error),
+    )
+    async function* bytes(): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+      let complete = false
+      try {
+        for await (const chunk of chunks) {
+          yield chunk
+          chunkTaken(flow)
+        }
+        complete = true
+      } finally {
+        // Whoever stops early waits until nothing is mounted any more.
+        if (!complete) {
+          abort()
+          await result.catch(() => {})
+        }
+      }
+    }
+    return { bytes: bytes(), result }
+  }
+
+  return { apply, compare, close: () => threads.close() }
+}
+
+function isAbort(error: unknown): boolean {
+  return error instanceof Error && error.name === 'AbortError'
+}
+
+interface Queue<T> extends AsyncIterable<T> {
+  push(item: T): void
+  /** Nothing more comes; with an error the iteration fails after what is queued. */
+  end(error?: unknown): void
+}
+
+function createQueue<T>(): Queue<T> {
+  const items: T[] = []
+  let ended: { error: unknown } | undefined
+  let wake = () => {}
+  return {
+    push(item) {
+      items.push(item)
+      wake()
+    },
+    end(error) {
+      ended = { error }
+      wake()
+    },
+    async *[Symbol.asyncIterator]() {
+      for (;;) {
+        const item = items.shift()
+        if (item !== undefined) yield item
+        else if (ended === undefined) await new Promise<void>((resolve) => (wake = resolve))
+        else if (ended.error !== undefined) throw ended.error
+        else return
+      }
+    },
+  }
+}

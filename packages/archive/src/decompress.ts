@@ -1,0 +1,67 @@
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import * as zlib from 'node:zlib'
+
+export type Encoding = 'raw' | 'gzip' | 'zstd'
+
+/** A stream of bytes of which the beginning has been looked at. */
+export interface Peeked {
+  encoding: Encoding
+  /** All of the stream, the beginning included. To be consumed once. */
+  bytes: AsyncIterable<Uint8Array>
+}
+
+const magicSize = 10
+const chunkSize = 128 * 1024
+
+/** Tells by its first bytes how a stream is compressed. What is shorter than ten bytes is not. */
+export async function peekEncoding(source: AsyncIterable<Uint8Array>): Promise<Peeked> {
+  const iterator = source[Symbol.asyncIterator]()
+  const head: Uint8Array[] = []
+  let length = 0
+  while (length < magicSize) {
+    const step = await iterator.next()
+    if (step.done) break
+    head.push(step.value)
+    length += step.value.length
+  }
+  const start = Buffer.concat(head).subarray(0, magicSize)
+  return { encoding: length < magicSize ? 'raw' : encodingOf(start), bytes: rejoin(head, iterator) }
+}
+
+function encodingOf(start: Buffer): Encoding {
+  if (start[0] === 0x1f && start[1] === 0x8b && start[2] === 0x08) return 'gzip'
+  const magic = start.readUInt32LE()
+  // A frame, or one to be skipped before a frame.
+  return magic === 0xfd2fb528 || (magic >= 0x184d2a50 && magic <= 0x184d2a5f) ? 'zstd' : 'raw'
+}
+
+async function* rejoin(head: readonly Uint8Array[], rest: AsyncIterator<Uint8Array>): AsyncGenerator<Uint8Array> {
+  try {
+    yield* head
+    for (let step = await rest.next(); !step.done; step = await rest.next()) yield step.value
+  } finally {
+    await rest.return?.()
+  }
+}
+
+// Node has it since 22.15.
+const { createZstdDecompress } = zlib as unknown as { createZstdDecompress?: typeof zlib.createGunzip }
+
+/** True when Node decompresses zstd itself, off the event loop. */
+export const hasNativeZstd = createZstdDecompress !== undefined
+
+/** Decompresses on a thread of the pool; zstd only where {@link hasNativeZstd}. */
+export function decompress(encoding: Encoding, bytes: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
+  if (encoding === 'gzip') return through(bytes, zlib.createGunzip({ chunkSize }))
+  if (encoding === 'zstd' && createZstdDecompress !== undefined) return through(bytes, createZstdDecompress({ chunkSize }))
+  return bytes
+}
+
+async function* through(bytes: AsyncIterable<Uint8Array>, decompressor: NodeJS.ReadWriteStream): AsyncGenerator<Uint8Array> {
+  const feeding = pipeline(Readable.from(bytes, { objectMode: false, highWaterMark: 1 << 20 }), decompressor)
+  // Its failure shows on the decompressor too.
+  feeding.catch(() => {})
+  for await (const chunk of decompressor) yield chunk as Buffer
+  await feeding
+}

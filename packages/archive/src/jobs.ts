@@ -1,0 +1,85 @@
+import type { Mount } from '@containerd-ts/mount'
+import type { SharedRing } from './byte-ring.js'
+
+/** Where a layer is unpacked. */
+export type ApplyTarget =
+  /** A directory; whiteouts remove. */
+  | { kind: 'directory'; path: string }
+  /** Mounts, which nobody else sees meanwhile; whiteouts remove. `tempRoot` is where a mount point is made. */
+  | { kind: 'mounts'; mounts: readonly Mount[]; tempRoot: string }
+  /** The upper directory of an overlay; whiteouts become its marks. `lowers`, the topmost first, are models for missing directories. */
+  | { kind: 'overlay'; upper: string; lowers: readonly string[] }
+
+/** What unpacking a layer gave. */
+export interface Applied {
+  /** Digest of the uncompressed stream, whatever follows the archive included. */
+  digest: string
+  /** Bytes of the uncompressed stream. */
+  sizeBytes: number
+  /** Sum of the sizes of all entries. */
+  contentBytes: number
+  /** What was left out, in sentences. */
+  warnings: string[]
+}
+
+/** What comparing two trees gave. */
+export interface Compared {
+  /** Digest of the uncompressed layer. */
+  digest: string
+  /** Bytes of the uncompressed layer. */
+  sizeBytes: number
+}
+
+export interface ApplyJob {
+  kind: 'apply'
+  target: ApplyTarget
+  ring: SharedRing
+  /** How the bytes in the ring are encoded. */
+  encoding: 'raw' | 'zstd'
+}
+
+export interface CompareJob {
+  kind: 'compare'
+  lower: readonly Mount[]
+  upper: readonly Mount[]
+  tempRoot: string
+  latestSeconds?: number
+  /** See `chunk-flow.ts`. */
+  flow: Int32Array<SharedArrayBuffer>
+}
+
+export type Job = ApplyJob | CompareJob
+
+/** An error on its way between threads, which keep only its message otherwise. */
+export interface SentError {
+  name: string
+  message: string
+  code?: string
+  errno?: number
+  syscall?: string
+}
+
+export type Report =
+  | { type: 'drain' }
+  | { type: 'chunk'; bytes: Uint8Array<ArrayBuffer> }
+  | { type: 'applied'; result: Applied }
+  | { type: 'compared'; result: Compared }
+  /** `unusable`: the thread cannot take another job. */
+  | { type: 'failed'; error: SentError; unusable: boolean }
+
+export function toSentError(error: unknown): SentError {
+  if (!(error instanceof Error)) return { name: 'Error', message: String(error) }
+  const { name, message } = error
+  const { code, errno, syscall } = error as NodeJS.ErrnoException
+  return {
+    name,
+    message,
+    ...(typeof code === 'string' && { code }),
+    ...(typeof errno === 'number' && { errno }),
+    ...(typeof syscall === 'string' && { syscall }),
+  }
+}
+
+export function fromSentError({ name, message, ...details }: SentError): Error {
+  return Object.assign(new Error(message), { name }, details)
+}

@@ -1,0 +1,132 @@
+import { Worker } from 'node:worker_threads'
+import { fromSentError, type Job, type Report } from './jobs.js'
+
+/** Threads that do jobs, started as they are needed and kept for a while. */
+export interface Threads {
+  /** Runs a job on a free thread; waits for one when all are busy. The promise settles when the thread is done with it. */
+  run(job: Job, signal: AbortSignal | undefined, onReport: (report: Report) => void): Promise<Report>
+  /** Ends all threads. Running jobs are rejected. */
+  close(): Promise<void>
+}
+
+export interface ThreadsOptions {
+  max: number
+  /** How long a thread is kept without work. */
+  idleMs: number
+}
+
+interface Thread {
+  worker: Worker
+  idle?: NodeJS.Timeout
+}
+
+export function createThreads({ max, idleMs }: ThreadsOptions): Threads {
+  const all = new Set<Thread>()
+  const free: Thread[] = []
+  const waiting: ((thread: Thread) => void)[] = []
+  let closed = false
+
+  function start(): Thread {
+    const worker = new Worker(new URL('./archive-worker.js', import.meta.url), { stderr: false })
+    const thread: Thread = { worker }
+    all.add(thread)
+    worker.once('exit', () => all.delete(thread))
+    return thread
+  }
+
+  async function take(signal: AbortSignal | undefined): Promise<Thread> {
+    const thread = free.pop() ?? (all.size < max ? start() : await nextFree(signal))
+    clearTimeout(thread.idle)
+    thread.worker.ref()
+    return thread
+  }
+
+  function nextFree(signal: AbortSignal | undefined): Promise<Thread> {
+    return new Promise((resolve, reject) => {
+      const abort = () => {
+        waiting.splice(waiting.indexOf(got), 1)
+        reject(signal?.reason)
+      }
+      const got = (thread: Thread) => {
+        signal?.removeEventListener('abort', abort)
+        resolve(thread)
+      }
+      signal?.addEventListener('abort', abort, { once: true })
+      waiting.push(got)
+    })
+  }
+
+  /** `usable` is false when the thread must not see another job. */
+  function giveBack(thread: Thread, usable: boolean): void {
+    if (!usable || closed) {
+      all.delete(thread)
+      void thread.worker.terminate()
+      const next = waiting.shift()
+      if (next !== undefined && !closed) next(start())
+      return
+    }
+    const next = waiting.shift()
+    if (next !== undefined) {
+      next(thread)
+      return
+    }
+    // An idle thread does not keep the process running.
+    thread.worker.unref()
+    thread.idle = setTimeout(() => {
+      free.splice(free.indexOf(thread), 1)
+      all.delete(thread)
+      void thread.worker.terminate()
+    }, idleMs)
+    thread.idle.unref()
+    free.push(thread)
+  }
+
+  return {
+    async run(job, signal, onReport) {
+      if (closed) throw new Error('the archive is closed')
+      const thread = await take(signal)
+      let usable = false
+      try {
+        const last = await finalReport(thread.worker, job, onReport)
+        usable = last.type !== 'failed' || !last.unusable
+        if (last.type === 'failed') throw fromSentError(last.error)
+        return last
+      } finally {
+        giveBack(thread, usable)
+      }
+    },
+    async close() {
+      closed = true
+      for (const { idle } of free) clearTimeout(idle)
+      free.length = 0
+      await Promise.all([...all].map(({ worker }) => worker.terminate()))
+    },
+  }
+}
+
+function finalReport(worker: Worker, job: Job, onReport: (report: Report) => void): Promise<Report> {
+  return new Promise((resolve, reject) => {
+    const done = () => {
+      worker.off('message', onMessage)
+      worker.off('error', onError)
+      worker.off('exit', onExit)
+    }
+    const onMessage = (report: Report) => {
+      if (report.type === 'drain' || report.type === 'chunk') {
+        onReport(report)
+        return
+      }
+      done()
+      resolve(report)
+    }
+    const onError = (error: Error) => {
+      done()
+      reject(error)
+    }
+    const onExit = (code: number) => onError(new Error(`the archive thread ended with code ${code}`))
+    worker.on('message', onMessage)
+    worker.on('error', onError)
+    worker.on('exit', onExit)
+    worker.postMessage(job)
+  })
+}
