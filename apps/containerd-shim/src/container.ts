@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Any, zeroTimestamp } from '@containerd-ts/api'
@@ -49,6 +49,7 @@ export interface ContainerEvents {
 export type ContainerState = 'created' | 'running' | 'paused' | 'stopped' | 'deleted'
 
 const SIGKILL = 9
+const PF_EXITING = 4
 
 /**
  * A container and its first process.
@@ -251,8 +252,11 @@ export class Container {
       runc: this.#runc,
       exits,
       stdio: this.#stdioDeps,
+      checkAlive: () => {
+        if (this.#initExited || isEnding(this.pid))
+          throw new FailedPreconditionError(`container ${this.id} init process is not running`)
+      },
       enter: () => {
-        if (this.#initExited) throw new FailedPreconditionError(`container ${this.id} init process is not running`)
         this.#livingExecs++
       },
       leave: () => {
@@ -403,5 +407,19 @@ export class Container {
       if (severity === 'error') throw new UnknownError(`failed rootfs umount: ${why}`, { cause })
       this.#deps.log(severity, 'failed rootfs umount', { id: this.id, error: why })
     }
+  }
+}
+
+/**
+ * True for a process that is on its way out. The first one of a pid namespace ends only after all others, so what fails because of its
+ * end fails before its exit can be collected.
+ */
+function isEnding(pid: number): boolean {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
+    const [state, , , , , , flags] = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+    return state === 'Z' || state === 'X' || (Number(flags) & PF_EXITING) !== 0
+  } catch {
+    return true
   }
 }

@@ -23,7 +23,9 @@ export interface ExecDeps {
   runc: Runc
   exits: ExitTracker
   stdio: StdioDeps
-  /** Announces the process to its container. @throws FailedPreconditionError once the first process has exited. */
+  /** @throws FailedPreconditionError once the first process of the container has exited. */
+  checkAlive(): void
+  /** Announces the process to its container. */
   enter(): void
   /** Takes the announcement back. */
   leave(): void
@@ -64,6 +66,7 @@ export class ExecProcess {
   start(): Promise<number> {
     return this.#lock(async () => {
       if (this.#state !== 'created') throw new UnknownError(`cannot start a ${this.#state} process`)
+      this.#deps.checkAlive()
       this.#deps.enter()
       const release = this.#deps.exits.expect()
       try {
@@ -75,6 +78,8 @@ export class ExecProcess {
         this.#io = undefined
         // Whoever waits for it must not wait for ever; it can be deleted at once.
         this.#settle()
+        // The runtime's words on a container that has just ended are less clear.
+        this.#deps.checkAlive()
         throw error
       } finally {
         release()

@@ -45,10 +45,11 @@ export async function startOutputLogger(options: OutputLoggerOptions): Promise<O
   })
   closeAll([stdout.read, stderr.read, ready.write])
   const stop = () => {
-    if (!gone) process.kill(pid, 'SIGTERM')
-    const timer = setTimeout(() => {
-      if (!gone) process.kill(pid, 'SIGKILL')
-    }, killAfterMs)
+    const signal = (name: NodeJS.Signals) => {
+      if (!gone) killQuietly(pid, name)
+    }
+    signal('SIGTERM')
+    const timer = setTimeout(() => signal('SIGKILL'), killAfterMs)
     return exit.finally(() => clearTimeout(timer))
   }
   if (!(await hasWord(ready.read)) && options.readyRequired) {
@@ -57,6 +58,14 @@ export async function startOutputLogger(options: OutputLoggerOptions): Promise<O
     throw new UnknownError('logging binary did not call ready')
   }
   return { stdout: stdout.write, stderr: stderr.write, stop }
+}
+
+function killQuietly(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal)
+  } catch {
+    // Collected in this very turn of the event loop.
+  }
 }
 
 /** Waits for a byte, which is true, or the end, which is false. Closes the descriptor. */

@@ -1,22 +1,14 @@
 import { constants, openSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import type { Writable } from 'node:stream'
-import { ReadStream } from 'node:tty'
 import { UnknownError } from '@containerd-ts/interface'
-import {
-  closeAll,
-  duplicate,
-  openFifoForReading,
-  openFifoForWriting,
-  setBlocking,
-  setWindowSize,
-  type WindowSize,
-} from '@containerd-ts/linux'
-import { openConsoleSocket } from './console-socket.js'
+import { closeAll, openFifoForReading, openFifoForWriting, type WindowSize } from '@containerd-ts/linux'
+import { type ConsoleSocket, openConsoleSocket } from './console-socket.js'
 import { startOutputLogger } from './output-logger.js'
 import { pipeReader, pipeWriter } from './pump.js'
 import type { ProcessIo, StdioDeps, StdioPaths } from './stdio.js'
 import { parseStdio } from './stdio-uri.js'
+import { openTerminalMaster, type TerminalMaster } from './terminal-master.js'
 
 /** The terminal of one process, copied between its controlling side and the client's FIFOs. */
 export interface TerminalIo extends ProcessIo {
@@ -107,7 +99,7 @@ function openTerminalInput(uri: string, closers: (() => void)[]): TerminalInput 
   return { stream, release }
 }
 
-// After all programs on a terminal have closed it, reading fails until another opens it.
+// After all programs on a terminal have closed it, it has hung up until another opens it.
 const reopenAfterMs = 20
 // A program left in the background may keep the terminal open when its process is gone: then silence is the end.
 const silenceMs = 100
@@ -116,21 +108,21 @@ class Terminal implements TerminalIo {
   readonly child = [null, null, null] as const
   readonly consoleSocket: string
   readonly drained: Promise<void>
-  readonly #socket: { master: Promise<number>; close(): void }
+  readonly #socket: ConsoleSocket
   readonly #output: Writable | undefined
   readonly #input: TerminalInput | undefined
   readonly #release: () => Promise<void>
-  #master: number | undefined
-  #stream: ReadStream | undefined
+  #master: TerminalMaster | undefined
   #size: WindowSize | undefined
+  /** The receiver of the output is slow. */
+  #waiting = false
   #exited = false
-  #closed = false
   #finished = false
   #timer: NodeJS.Timeout | undefined
   #settleDrained = () => {}
 
   constructor(
-    socket: { path: string; master: Promise<number>; close(): void },
+    socket: ConsoleSocket,
     output: Writable | undefined,
     input: TerminalInput | undefined,
     release: () => Promise<void>,
@@ -146,13 +138,18 @@ class Terminal implements TerminalIo {
   }
 
   async connect(): Promise<void> {
-    const master = await this.#socket.master
+    const fd = await this.#socket.master
     this.#socket.close()
+    const master = openTerminalMaster(fd, {
+      data: (chunk) => this.#pass(chunk),
+      hangUp: () => this.#onHangUp(),
+      drain: () => this.#input?.stream.resume(),
+    })
     this.#master = master
-    setBlocking(master, false)
-    if (this.#size !== undefined) setWindowSize(master, this.#size)
-    this.#read(master)
-    this.#input?.stream.on('data', (chunk: Buffer) => this.#write(chunk))
+    if (this.#size !== undefined) master.resize(this.#size)
+    this.#input?.stream.on('data', (chunk: Buffer) => {
+      if (!master.write(chunk)) this.#input?.stream.pause()
+    })
   }
 
   handedOver(): void {}
@@ -163,7 +160,7 @@ class Terminal implements TerminalIo {
 
   resize(size: WindowSize): void {
     this.#size = size
-    if (this.#master !== undefined && !this.#closed) setWindowSize(this.#master, size)
+    this.#master?.resize(size)
   }
 
   exited(): void {
@@ -171,68 +168,63 @@ class Terminal implements TerminalIo {
     this.#exited = true
     this.closeStdin()
     clearTimeout(this.#timer)
-    // Nothing was delivered, the end was seen already, or it is about to come.
-    if (this.#stream === undefined) this.#finish()
-    else if (this.#stream.destroyed) this.#readAgain()
-    else this.#awaitSilence()
+    if (this.#waiting) return
+    // Most often everything is there by now, and the end of it too.
+    this.#master?.readRest()
+    if (this.#master === undefined) this.#finish()
+    if (this.#finished || this.#waiting) return
+    this.#master?.resume()
+    this.#awaitSilence()
   }
 
   async close(): Promise<void> {
-    this.#closed = true
     this.#exited = true
+    this.#finished = true
     clearTimeout(this.#timer)
-    this.#stream?.destroy()
-    if (this.#master !== undefined) closeAll([this.#master])
-    this.#master = undefined
+    this.#master?.close()
     await this.#release()
     this.#settleDrained()
   }
 
-  #read(master: number): void {
-    const stream = new ReadStream(duplicate(master))
-    this.#stream = stream
-    stream.on('data', (chunk: Buffer) => {
+  #pass(chunk: Buffer): void {
+    if (this.#exited) this.#awaitSilence()
+    if (this.#output === undefined || this.#output.destroyed || this.#output.write(chunk)) return
+    this.#waiting = true
+    this.#master?.pause()
+    const goOn = () => {
+      this.#output?.off('drain', goOn)
+      this.#output?.off('close', goOn)
+      this.#waiting = false
       if (this.#exited) this.#awaitSilence()
-      if (this.#output === undefined || this.#output.destroyed || this.#output.write(chunk)) return
-      stream.pause()
-      this.#output.once('drain', () => stream.resume())
-    })
-    // EIO is how a terminal says that nobody has it open any more.
-    stream.on('error', () => {})
-    stream.once('close', () => {
-      if (this.#closed || this.#finished) return
-      if (this.#exited) this.#finish()
-      else this.#timer = setTimeout(() => this.#readAgain(), reopenAfterMs)
-    })
+      this.#master?.resume()
+    }
+    this.#output.on('drain', goOn)
+    this.#output.on('close', goOn)
+  }
+
+  #onHangUp(): void {
+    if (this.#exited) this.#finish()
+    else this.#timer = setTimeout(() => this.#master?.resume(), reopenAfterMs)
   }
 
   #awaitSilence(): void {
     clearTimeout(this.#timer)
+    if (this.#finished) return
     this.#timer = setTimeout(() => {
-      if (this.#stream?.isPaused() === true) this.#awaitSilence()
-      else this.#finish()
+      if (this.#waiting) return
+      // Looked at once more, as the event loop may have been busy with something else all the time.
+      this.#timer = undefined
+      this.#master?.readRest()
+      if (this.#timer === undefined && !this.#waiting) this.#finish()
     }, silenceMs)
-  }
-
-  #readAgain(): void {
-    if (!this.#closed && this.#master !== undefined) this.#read(this.#master)
   }
 
   #finish(): void {
     if (this.#finished) return
     this.#finished = true
     clearTimeout(this.#timer)
-    this.#stream?.destroy()
+    this.#master?.close()
     if (this.#output === undefined || this.#output.destroyed) this.#settleDrained()
     else this.#output.once('close', this.#settleDrained).end()
-  }
-
-  #write(chunk: Buffer): void {
-    const stream = this.#stream
-    if (stream === undefined || stream.destroyed || stream.write(chunk)) return
-    this.#input?.stream.pause()
-    const resume = () => this.#input?.stream.resume()
-    stream.once('drain', resume)
-    stream.once('close', resume)
   }
 }

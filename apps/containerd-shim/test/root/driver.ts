@@ -1,18 +1,27 @@
 import { execFileSync } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type Any, type Client, type MessageType, typeName } from '@containerd-ts/api'
 import * as events from '@containerd-ts/api/containerd/events/task'
 import { BootstrapParams, BootstrapResult } from '@containerd-ts/api/containerd/runtime/bootstrap/v1/bootstrap'
 import { EventsDefinition } from '@containerd-ts/api/containerd/services/events/ttrpc/v1/events'
-import { type CreateTaskRequest, DeleteResponse, TaskDefinition } from '@containerd-ts/api/containerd/task/v3/task'
+import { DeleteResponse, TaskDefinition } from '@containerd-ts/api/containerd/task/v3/task'
 import { createReaper, execute, makeFifo } from '@containerd-ts/linux'
 import { connectTtrpc, serveTtrpc, type TtrpcConnection } from '@containerd-ts/ttrpc'
 
 export const shimBinary = fileURLToPath(new URL('../../bin/containerd-shim', import.meta.url))
-export const namespace = 'shimtest'
 const reaper = createReaper({ scope: 'own' })
 
 export interface TestEvent {
@@ -24,12 +33,18 @@ export interface TestEvent {
 /** A directory with everything that a containerd would offer to a shim, and the means to see that nothing is left of it. */
 export interface Stage {
   readonly dir: string
+  readonly namespace: string
   readonly events: TestEvent[]
   /** Topics, with the exec's id where there is one, of one container. */
   topics(id: string): string[]
   bundle(id: string, spec?: SpecOptions): string
   start(id: string, options?: StartOptions): Promise<Shim>
-  action(id: string, action: string, args?: readonly string[], env?: Readonly<Record<string, string>>): Promise<{ status: number; output: Buffer }>
+  action(
+    id: string,
+    action: string,
+    args?: readonly string[],
+    env?: Readonly<Record<string, string>>,
+  ): Promise<{ status: number; output: Buffer }>
   deleteAction(id: string): Promise<DeleteResponse>
   close(): Promise<void>
 }
@@ -69,6 +84,8 @@ export function decodeEvent(any: Any): Record<string, unknown> {
 
 export async function openStage(): Promise<Stage> {
   const dir = mkdtempSync(join(tmpdir(), 'shim-'))
+  // Of its own, as the runtime keeps the containers of all stages in one place.
+  const namespace = basename(dir)
   const received: TestEvent[] = []
   const shims: Shim[] = []
   const rootfs = join(dir, 'busybox')
@@ -98,6 +115,7 @@ export async function openStage(): Promise<Stage> {
 
   const stage: Stage = {
     dir,
+    namespace,
     events: received,
     topics: (id) =>
       received
@@ -109,24 +127,45 @@ export async function openStage(): Promise<Stage> {
     bundle: (id, options = {}) => {
       const bundle = bundleOf(id)
       mkdirSync(join(bundle, 'rootfs'), { recursive: true })
-      writeFileSync(join(bundle, 'config.json'), JSON.stringify(makeSpec({ root: rootfs, ...options }, id)))
+      writeFileSync(join(bundle, 'config.json'), JSON.stringify(makeSpec({ root: rootfs, ...options }, `${basename(dir)}-${id}`)))
       makeFifo(join(bundle, 'log'), 0o700)
       return bundle
     },
     action: async (id, action, args = [], env = {}) => {
       const { status, output } = await execute(reaper, shimBinary, {
-        args: ['-namespace', namespace, '-address', join(dir, 'containerd.sock'), '-publish-binary', '/bin/false', '-id', id, ...args, action],
+        args: [
+          '-namespace',
+          namespace,
+          '-address',
+          join(dir, 'containerd.sock'),
+          '-publish-binary',
+          '/bin/false',
+          '-id',
+          id,
+          ...args,
+          action,
+        ],
         cwd: bundleOf(id),
         env: { ...process.env, TTRPC_ADDRESS: eventSocket, SHIM_SOCKET_DIR: socketDir, ...env },
         group: 'process',
-        input: Buffer.alloc(0),
+        separateErrors: true,
       })
       return { status, output }
     },
     start: async (id, { scope, stdin = 'params' } = {}) => {
       const params = BootstrapParams.fromPartial({ instanceId: id, namespace, socketDir })
       const { status, output } = await execute(reaper, shimBinary, {
-        args: ['-namespace', namespace, '-address', join(dir, 'containerd.sock'), '-publish-binary', '/bin/false', '-id', id, 'start'],
+        args: [
+          '-namespace',
+          namespace,
+          '-address',
+          join(dir, 'containerd.sock'),
+          '-publish-binary',
+          '/bin/false',
+          '-id',
+          id,
+          'start',
+        ],
         cwd: bundleOf(id),
         env: {
           ...process.env,
@@ -158,6 +197,7 @@ export async function openStage(): Promise<Stage> {
       if (existsSync(join(dir, 'bundles'))) for (const id of readdirSync(join(dir, 'bundles'))) await stage.deleteAction(id)
       server.destroy()
       rmSync(dir, { recursive: true, force: true })
+      rmSync(join('/run/containerd/runc', namespace), { recursive: true, force: true })
     },
   }
   return stage
@@ -166,12 +206,31 @@ export async function openStage(): Promise<Stage> {
 function makeRootfs(rootfs: string): void {
   for (const name of ['bin', 'proc', 'dev', 'sys', 'tmp', 'etc', 'root']) mkdirSync(join(rootfs, name), { recursive: true })
   cpSync('/bin/busybox', join(rootfs, 'bin/busybox'))
-  for (const applet of ['sh', 'cat', 'echo', 'sleep', 'true', 'stty', 'head', 'dd', 'ps', 'kill', 'seq', 'yes', 'md5sum', 'id', 'test']) {
+  for (const applet of [
+    'sh',
+    'cat',
+    'echo',
+    'sleep',
+    'true',
+    'stty',
+    'head',
+    'dd',
+    'ps',
+    'kill',
+    'seq',
+    'yes',
+    'md5sum',
+    'id',
+    'test',
+  ]) {
     symlinkSync('busybox', join(rootfs, 'bin', applet))
   }
 }
 
-function makeSpec({ args = ['sh', '-c', 'exit 0'], terminal = false, hostPid, memoryLimit, annotations, root }: SpecOptions, id: string): unknown {
+function makeSpec(
+  { args = ['sh', '-c', 'exit 0'], terminal = false, hostPid, memoryLimit, annotations, root }: SpecOptions,
+  cgroup: string,
+): unknown {
   const capabilities = ['CAP_AUDIT_WRITE', 'CAP_KILL', 'CAP_NET_BIND_SERVICE', 'CAP_SETUID', 'CAP_SETGID']
   return {
     ociVersion: '1.0.2',
@@ -186,7 +245,7 @@ function makeSpec({ args = ['sh', '-c', 'exit 0'], terminal = false, hostPid, me
       { destination: '/tmp', type: 'tmpfs', source: 'tmpfs' },
     ],
     linux: {
-      cgroupsPath: `/shimtest/${id}`,
+      cgroupsPath: `/${cgroup}`,
       namespaces: [...(hostPid ? [] : [{ type: 'pid' }]), { type: 'ipc' }, { type: 'uts' }, { type: 'mount' }],
       resources: memoryLimit === undefined ? {} : { memory: { limit: memoryLimit, swap: memoryLimit } },
     },
@@ -212,13 +271,6 @@ export function execSpec(args: readonly string[], terminal = false): Any {
   }
 }
 
-/** The client's end of a process' streams. */
-export interface Streams {
-  readonly paths: { stdin: string; stdout: string; stderr: string }
-  readonly stdout: Promise<Buffer>
-  readonly stderr: Promise<Buffer>
-}
-
 export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0)
@@ -228,10 +280,6 @@ export function isAlive(pid: number): boolean {
   }
 }
 
-export function createRequest(bundle: string, id: string, request: Partial<CreateTaskRequest> = {}): Partial<CreateTaskRequest> {
-  return { id, bundle, ...request }
-}
-
 /** Everything in the file systems and the process table that carries the stage's name. */
 export function leftovers(stage: Stage): string[] {
   const mounts = readFileSync('/proc/self/mountinfo', 'utf8')
@@ -239,8 +287,11 @@ export function leftovers(stage: Stage): string[] {
     .filter((line) => line.includes(stage.dir))
   const processes = execFileSync('ps', ['-eo', 'pid,args'], { encoding: 'utf8' })
     .split('\n')
-    .filter((line) => line.includes(stage.dir) || line.includes(`-namespace ${namespace}`))
+    .filter((line) => line.includes(stage.dir))
   const sockets = existsSync(join(stage.dir, 's')) ? readdirSync(join(stage.dir, 's')) : []
-  return [...mounts, ...processes, ...sockets]
+  const groups = ['memory', 'pids', 'unified', '.'].flatMap((name) => {
+    const dir = join('/sys/fs/cgroup', name)
+    return existsSync(dir) ? readdirSync(dir).filter((group) => group.startsWith(basename(stage.dir))) : []
+  })
+  return [...mounts, ...processes, ...sockets, ...groups]
 }
-
