@@ -19,6 +19,9 @@ export async function bundle({ name, entry, external, define = {} }) {
     target: 'node20',
     format: 'esm',
     sourcemap: true,
+    // Half of a program's start is the reading of its source; names stay, for stack traces.
+    minifyWhitespace: true,
+    minifySyntax: true,
     legalComments: 'none',
     logLevel: 'warning',
     external,
