@@ -24,6 +24,7 @@ import {
   TarType,
   tarEntries,
 } from '../src/index.js'
+import { formatPaxRecord } from '../src/pax-records.js'
 
 let dir: string
 beforeAll(() => {
@@ -182,19 +183,27 @@ describe('refuses', () => {
     ['a cut header', header.subarray(0, 300), 'unexpected EOF'],
     ['cut data', Buffer.concat([header, Buffer.from('abc')]), 'unexpected EOF'],
     ['one empty block', Buffer.concat([Buffer.alloc(512), header]), 'invalid tar header'],
-    ['a malformed record', extended('99 path=x\n'), 'invalid tar header'],
+    ['a malformed record', extended(Buffer.from('99 path=x\n')), 'invalid tar header'],
     ['an endless extended header', encodeHeader(entry('x', { type: TarType.Extended, size: 1 << 30 })), 'too long'],
-    ['overlapping sparse data', extended('22 GNU.sparse.major=0\n22 GNU.sparse.minor=1\n25 GNU.sparse.map=0,3,1,2\n'), 'sparse'],
+    [
+      'overlapping sparse data',
+      extended(
+        formatPaxRecord('GNU.sparse.major', Buffer.from('0')),
+        formatPaxRecord('GNU.sparse.minor', Buffer.from('1')),
+        formatPaxRecord('GNU.sparse.map', Buffer.from('0,3,1,2')),
+      ),
+      'malformed sparse map',
+    ],
   ])('%s', (_, bytes, message) => {
     expect(() => readAll(bytes)).toThrow(message)
   })
 
-  function extended(records: string): Buffer {
-    const data = Buffer.alloc(padded(records.length))
-    data.write(records)
+  function extended(...records: Buffer[]): Buffer {
+    const data = Buffer.concat(records)
     return Buffer.concat([
-      encodeHeader(entry('x', { type: TarType.Extended, size: records.length })),
+      encodeHeader(entry('x', { type: TarType.Extended, size: data.length })),
       data,
+      Buffer.alloc(padded(data.length) - data.length),
       encodeHeader(entry('file', { size: 5 })),
       Buffer.alloc(512),
     ])
