@@ -134,7 +134,7 @@ describe.runIf(process.getuid?.() === 0)('the layer between two trees', () => {
   })
 
   test('headers hold what containerd writes and nothing more', async () => {
-    await diffOf('echo gone > gone', 'rm gone; echo x > f; chmod 4755 f; chown 70000:80000 f; touch -d @1700000000.9 f')
+    await diffOf('echo gone > gone', 'rm gone; echo x > f; chown 70000:80000 f; chmod 4755 f; touch -d @1700000000.9 f')
     const bytes = await compareTo(true)
     const [file, whiteout] = [bytes.subarray(0, 512), bytes.subarray(1024, 1536)]
     const field = (block: Buffer, start: number, end: number) => block.toString('latin1', start, end).replace(/\0+$/, '')
