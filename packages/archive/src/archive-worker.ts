@@ -5,15 +5,17 @@ import { parentPort } from 'node:worker_threads'
 import { inUserNamespace, mountSync } from '@containerd-ts/linux'
 import { mountAllSync, readonlyMounts, withoutVolatile } from '@containerd-ts/mount'
 import { type ApplyOptions, applyLayer } from './apply.js'
-import { createRingReader } from './byte-ring.js'
+import { AbortedError, createRingReader } from './byte-ring.js'
 import { createChangeWriter } from './change-writer.js'
 import { createChunkSink, throwIfFlowAborted } from './chunk-flow.js'
 import { compareTrees } from './compare-trees.js'
+import { copyTree } from './copy-tree.js'
 import type { Applied, ApplyJob, Compared, CompareJob, Job, Report } from './jobs.js'
 import { toSentError } from './jobs.js'
 import { createMissingParents, type DirectoryAttributes, readAttributes } from './missing-parents.js'
 import { type ByteSource, createTarReader } from './tar-reader.js'
 import { takeThreadRoot } from './thread-root.js'
+import { measureTree } from './tree-usage.js'
 import { overlayWhiteouts, removingWhiteouts, type Whiteouts } from './whiteouts.js'
 import { createZstdSource } from './zstd-source.js'
 
@@ -27,12 +29,29 @@ const maxWarnings = 100
 
 port.on('message', (job: Job) => {
   try {
-    if (job.kind === 'apply') report({ type: 'applied', result: apply(job) })
-    else report({ type: 'compared', result: compare(job) })
+    report(run(job))
   } catch (error) {
     report({ type: 'failed', error: toSentError(error), unusable: root.broken })
   }
 })
+
+function run(job: Job): Report {
+  switch (job.kind) {
+    case 'apply':
+      return { type: 'applied', result: apply(job) }
+    case 'compare':
+      return { type: 'compared', result: compare(job) }
+    case 'measure':
+      return { type: 'measured', result: measureTree(job.path, () => throwIfStopped(job.stop)) }
+    case 'copy':
+      copyTree(job.source, job.target, () => throwIfStopped(job.stop))
+      return { type: 'copied' }
+  }
+}
+
+function throwIfStopped(stop: Int32Array): void {
+  if (Atomics.load(stop, 0) !== 0) throw new AbortedError()
+}
 
 function report(message: Report): void {
   port?.postMessage(message, message.type === 'chunk' ? [message.bytes.buffer] : [])

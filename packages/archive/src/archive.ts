@@ -4,8 +4,9 @@ import type { Mount } from '@containerd-ts/mount'
 import { createRingWriter, createSharedRing } from './byte-ring.js'
 import { abortFlow, chunkTaken, createChunkFlow } from './chunk-flow.js'
 import { decompress, hasNativeZstd, peekEncoding } from './decompress.js'
-import type { Applied, ApplyTarget, Compared, Report } from './jobs.js'
+import type { Applied, ApplyTarget, Compared, Job, Report } from './jobs.js'
 import { createThreads } from './threads.js'
+import type { TreeUsage } from './tree-usage.js'
 
 export interface ArchiveOptions {
   /** How many layers are worked on at once; more wait. Default: one per processor, two at least. */
@@ -36,7 +37,7 @@ export interface Comparison {
   readonly result: Promise<Compared>
 }
 
-/** Unpacks layers and makes them, on threads of its own. */
+/** Works on whole trees, on threads of its own: unpacks layers and makes them, measures and copies. */
 export interface Archive {
   /**
    * Unpacks a layer. Nothing outside of the target is touched whatever the layer says. When it fails or is aborted, what has been
@@ -47,6 +48,14 @@ export interface Archive {
   apply(layer: AsyncIterable<Uint8Array>, target: ApplyTarget, options?: ApplyLayerOptions): Promise<Applied>
   /** Makes the layer that turns the tree of `lower` into the tree of `upper`; no `lower` at all stands for an empty tree. */
   compare(lower: readonly Mount[], upper: readonly Mount[], options: CompareOptions): Comparison
+  /** What a directory takes on disk with all that is in it. @throws SystemError */
+  measure(path: string, signal?: AbortSignal): Promise<TreeUsage>
+  /**
+   * Copies what is in the directory `source` to the existing directory `target`, and its attributes. When it fails or is aborted, what
+   * has been copied by then stays.
+   * @throws SystemError
+   */
+  copy(source: string, target: string, signal?: AbortSignal): Promise<void>
   /** Ends the threads. */
   close(): Promise<void>
 }
@@ -159,7 +168,38 @@ export function openArchive(options: ArchiveOptions = {}): Archive {
     return { bytes: bytes(), result }
   }
 
-  return { apply, compare, close: () => threads.close() }
+  /** Runs a job that looks at `stop` every now and then. */
+  async function stoppable(
+    signal: AbortSignal | undefined,
+    jobOf: (stop: Int32Array<SharedArrayBuffer>) => Job,
+  ): Promise<Report> {
+    signal?.throwIfAborted()
+    const stop = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT))
+    const abort = () => Atomics.store(stop, 0, 1)
+    signal?.addEventListener('abort', abort, { once: true })
+    try {
+      return await threads.run(jobOf(stop), signal, () => {})
+    } catch (error) {
+      signal?.throwIfAborted()
+      throw error
+    } finally {
+      signal?.removeEventListener('abort', abort)
+    }
+  }
+
+  return {
+    apply,
+    compare,
+    async measure(path, signal) {
+      const report = await stoppable(signal, (stop) => ({ kind: 'measure', path, stop }))
+      if (report.type !== 'measured') throw new TypeError(`unexpected report ${report.type}`)
+      return report.result
+    },
+    async copy(source, target, signal) {
+      await stoppable(signal, (stop) => ({ kind: 'copy', source, target, stop }))
+    },
+    close: () => threads.close(),
+  }
 }
 
 function isAbort(error: unknown): boolean {

@@ -1,5 +1,6 @@
 import type { Mount } from '@containerd-ts/mount'
 import type { SharedRing } from './byte-ring.js'
+import type { TreeUsage } from './tree-usage.js'
 
 /** Where a layer is unpacked. */
 export type ApplyTarget =
@@ -48,7 +49,21 @@ export interface CompareJob {
   flow: Int32Array<SharedArrayBuffer>
 }
 
-export type Job = ApplyJob | CompareJob
+export interface MeasureJob {
+  kind: 'measure'
+  path: string
+  /** Not zero once the event loop gave up. */
+  stop: Int32Array<SharedArrayBuffer>
+}
+
+export interface CopyJob {
+  kind: 'copy'
+  source: string
+  target: string
+  stop: Int32Array<SharedArrayBuffer>
+}
+
+export type Job = ApplyJob | CompareJob | MeasureJob | CopyJob
 
 /** An error on its way between threads, which keep only its message otherwise. */
 export interface SentError {
@@ -64,6 +79,8 @@ export type Report =
   | { type: 'chunk'; bytes: Uint8Array<ArrayBuffer> }
   | { type: 'applied'; result: Applied }
   | { type: 'compared'; result: Compared }
+  | { type: 'measured'; result: TreeUsage }
+  | { type: 'copied' }
   /** `unusable`: the thread cannot take another job. */
   | { type: 'failed'; error: SentError; unusable: boolean }
 

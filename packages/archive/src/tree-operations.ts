@@ -25,6 +25,11 @@ export function bytePath(path: string): OsPath {
   return printable.test(path) ? path : Buffer.from(path, 'latin1')
 }
 
+/** A path of ours as such a string. */
+export function byteString(path: string): string {
+  return Buffer.from(path).toString('latin1')
+}
+
 /** Undefined when there is nothing. */
 export function lstat(path: string): Stats | undefined {
   return lstatSync(bytePath(path), { throwIfNoEntry: false })
