@@ -15,6 +15,7 @@ import { toSentError } from './jobs.js'
 import { createMissingParents, type DirectoryAttributes, readAttributes } from './missing-parents.js'
 import { type ByteSource, createTarReader } from './tar-reader.js'
 import { takeThreadRoot } from './thread-root.js'
+import { byteString, removeTree } from './tree-operations.js'
 import { measureTree } from './tree-usage.js'
 import { overlayWhiteouts, removingWhiteouts, type Whiteouts } from './whiteouts.js'
 import { createZstdSource } from './zstd-source.js'
@@ -46,6 +47,9 @@ function run(job: Job): Report {
     case 'copy':
       copyTree(job.source, job.target, () => throwIfStopped(job.stop))
       return { type: 'copied' }
+    case 'remove':
+      removeTree(byteString(job.path), () => throwIfStopped(job.stop))
+      return { type: 'removed' }
   }
 }
 

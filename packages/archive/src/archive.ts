@@ -37,7 +37,7 @@ export interface Comparison {
   readonly result: Promise<Compared>
 }
 
-/** Works on whole trees, on threads of its own: unpacks layers and makes them, measures and copies. */
+/** Works on whole trees, on threads of its own: unpacks layers and makes them, measures, copies and removes. */
 export interface Archive {
   /**
    * Unpacks a layer. Nothing outside of the target is touched whatever the layer says. When it fails or is aborted, what has been
@@ -56,6 +56,8 @@ export interface Archive {
    * @throws SystemError
    */
   copy(source: string, target: string, signal?: AbortSignal): Promise<void>
+  /** Removes a file or a directory with all that is in it. That it is not there is no error. @throws SystemError */
+  remove(path: string, signal?: AbortSignal): Promise<void>
   /** Ends the threads. */
   close(): Promise<void>
 }
@@ -197,6 +199,9 @@ export function openArchive(options: ArchiveOptions = {}): Archive {
     },
     async copy(source, target, signal) {
       await stoppable(signal, (stop) => ({ kind: 'copy', source, target, stop }))
+    },
+    async remove(path, signal) {
+      await stoppable(signal, (stop) => ({ kind: 'remove', path, stop }))
     },
     close: () => threads.close(),
   }

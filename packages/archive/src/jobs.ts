@@ -63,7 +63,13 @@ export interface CopyJob {
   stop: Int32Array<SharedArrayBuffer>
 }
 
-export type Job = ApplyJob | CompareJob | MeasureJob | CopyJob
+export interface RemoveJob {
+  kind: 'remove'
+  path: string
+  stop: Int32Array<SharedArrayBuffer>
+}
+
+export type Job = ApplyJob | CompareJob | MeasureJob | CopyJob | RemoveJob
 
 /** An error on its way between threads, which keep only its message otherwise. */
 export interface SentError {
@@ -81,6 +87,7 @@ export type Report =
   | { type: 'compared'; result: Compared }
   | { type: 'measured'; result: TreeUsage }
   | { type: 'copied' }
+  | { type: 'removed' }
   /** `unusable`: the thread cannot take another job. */
   | { type: 'failed'; error: SentError; unusable: boolean }
 

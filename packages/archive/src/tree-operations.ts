@@ -76,8 +76,12 @@ export function namesIn(path: string): string[] {
   return readdirSync(bytePath(path), { encoding: 'latin1' })
 }
 
-/** Removes a file, or a directory with all that is in it. That nothing is there is no error. Links are not followed. */
-export function removeTree(path: string): void {
+/**
+ * Removes a file, or a directory with all that is in it. That nothing is there is no error. Links are not followed. `checkpoint` throws
+ * to stop.
+ */
+export function removeTree(path: string, checkpoint: () => void = () => {}): void {
+  checkpoint()
   try {
     unlinkSync(bytePath(path))
     return
@@ -87,7 +91,7 @@ export function removeTree(path: string): void {
     if (!isErrno(error, 'EISDIR') && !isErrno(error, 'EPERM')) throw error
     if (!isDirectory(path)) throw error
   }
-  for (const name of namesIn(path)) removeTree(`${path}/${name}`)
+  for (const name of namesIn(path)) removeTree(`${path}/${name}`, checkpoint)
   rmdirSync(bytePath(path))
 }
 

@@ -33,7 +33,7 @@ export function removingWhiteouts(): Whiteouts {
   // As the names were written; links on their way are only resolved when an opaque marker asks for it.
   const written = new Set<string>()
   return {
-    remove: removeTree,
+    remove: (path) => removeTree(path),
     unpacked: (path) => written.add(path),
     opaque(directory) {
       const root = resolveDirectory(directory)

@@ -3,7 +3,6 @@ import { hostPlatform } from '@containerd-ts/interface'
 import { PluginType, type Registration, register, text } from '@containerd-ts/plugin'
 import { openNativeSnapshotter } from './snapshotter.js'
 
-export { copyTree } from './copy-tree.js'
 export { openNativeSnapshotter } from './snapshotter.js'
 
 export const nativeSnapshotter: Registration<typeof PluginType.Snapshotter, { root_path: string }> = {

@@ -1,14 +1,15 @@
-import { chmod, mkdir, rm } from 'node:fs/promises'
+import { chmod, mkdir, rename } from 'node:fs/promises'
 import { join } from 'node:path'
+import { openArchive } from '@containerd-ts/archive'
 import { type Context, FailedPreconditionError, type Labels, type Mount, type Snapshotter } from '@containerd-ts/interface'
-import { diskUsage, openSnapshotStorage, removeOrphans, type StoredSnapshot, snapshotInfo } from '@containerd-ts/snapshot-storage'
-import { copyTree } from './copy-tree.js'
+import { openSnapshotStorage, removeOrphans, type StoredSnapshot, snapshotInfo } from '@containerd-ts/snapshot-storage'
 
 /**
- * Opens a snapshotter that copies the parent's whole tree, on a directory that is made where missing. Directories that a crash has
- * left are deleted.
+ * Opens a snapshotter that copies the parent's whole tree, on a directory that is made where missing. What a crash has left
+ * is deleted in the background.
  *
- * Layout: `metadata.db/` keys and parents, `snapshots/<id>` the trees. A view of a parent is the parent's own tree.
+ * Layout: `metadata.db/` keys and parents, `snapshots/<id>` the trees, `snapshots/new-<id>` while one is being made. A view of a parent
+ * is the parent's own tree.
  */
 export async function openNativeSnapshotter(root: string): Promise<Snapshotter> {
   const snapshots = join(root, 'snapshots')
@@ -17,7 +18,12 @@ export async function openNativeSnapshotter(root: string): Promise<Snapshotter> 
     await chmod(directory, 0o700)
   }
   const storage = await openSnapshotStorage(join(root, 'metadata.db'))
-  await removeOrphans(snapshots, storage)
+  // Trees are copied, measured and removed off the event loop.
+  const trees = openArchive({ threads: 2 })
+  const closing = new AbortController()
+  const sweep = (signal: AbortSignal) => removeOrphans(snapshots, storage, (path) => trees.remove(path, signal))
+  // Not waited for: nobody needs it, and there may be much. What fails is tried again by the next clean-up.
+  const firstSweep = sweep(closing.signal).catch(() => [])
   const treeOf = (id: number) => join(snapshots, String(id))
 
   function mountsOf(snapshot: StoredSnapshot): Mount[] {
@@ -28,13 +34,15 @@ export async function openNativeSnapshotter(root: string): Promise<Snapshotter> 
   async function create(ctx: Context, kind: 'active' | 'view', key: string, parent: string, labels: Labels): Promise<Mount[]> {
     const snapshot = await storage.create({ kind, key, parent, labels }, async ({ id }) => {
       if (kind === 'view' && parent !== '') return
-      const tree = treeOf(id)
+      // Complete or not there: what is half made has another name.
+      const incomplete = join(snapshots, `new-${id}`)
       try {
-        await mkdir(tree)
-        await chmod(tree, 0o755)
-        if (parent !== '') await copyTree(treeOf(storage.get(parent).id), tree, ctx.signal)
+        await mkdir(incomplete)
+        await chmod(incomplete, 0o755)
+        if (parent !== '') await trees.copy(treeOf(storage.get(parent).id), incomplete, ctx.signal)
+        await rename(incomplete, treeOf(id))
       } catch (error) {
-        await rm(tree, { recursive: true, force: true })
+        await trees.remove(incomplete).catch(() => {})
         throw error
       }
     })
@@ -47,7 +55,7 @@ export async function openNativeSnapshotter(root: string): Promise<Snapshotter> 
     async usage(ctx, key) {
       const snapshot = storage.get(key)
       if (snapshot.kind === 'view') return { inodes: 0, sizeBytes: 0 }
-      return snapshot.usage ?? diskUsage(treeOf(snapshot.id), ctx.signal)
+      return snapshot.usage ?? trees.measure(treeOf(snapshot.id), ctx.signal)
     },
     async mounts(_ctx, key) {
       const snapshot = storage.get(key)
@@ -57,21 +65,26 @@ export async function openNativeSnapshotter(root: string): Promise<Snapshotter> 
     prepare: (ctx, key, parent, { labels = {} } = {}) => create(ctx, 'active', key, parent, labels),
     view: (ctx, key, parent, { labels = {} } = {}) => create(ctx, 'view', key, parent, labels),
     async commit(ctx, name, key, { labels = {}, parent } = {}) {
-      const usage = await diskUsage(treeOf(storage.get(key).id), ctx.signal)
+      const usage = await trees.measure(treeOf(storage.get(key).id), ctx.signal)
       await storage.commit(key, name, { usage, labels, ...(parent !== undefined && { parent }) })
     },
     async remove(ctx, key) {
       const { id } = await storage.remove(key)
-      await rm(treeOf(id), { recursive: true, force: true }).catch((error) => {
+      await trees.remove(treeOf(id)).catch((error) => {
         ctx.log.warn('cannot delete the tree of a removed snapshot', { key, error })
       })
     },
     async *walk(_ctx, filters) {
       for (const snapshot of storage.list(filters)) yield snapshotInfo(snapshot)
     },
-    async cleanup() {
-      await removeOrphans(snapshots, storage)
+    async cleanup(ctx) {
+      await sweep(ctx.signal)
     },
-    close: () => storage.close(),
+    async close() {
+      closing.abort()
+      await firstSweep
+      await trees.close()
+      await storage.close()
+    },
   }
 }

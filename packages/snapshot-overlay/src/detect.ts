@@ -1,10 +1,12 @@
 import { existsSync } from 'node:fs'
 import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { mount, unmount } from '@containerd-ts/linux'
+import { inUserNamespace, mount, unmount } from '@containerd-ts/linux'
 
 /** Whether overlayfs works on a directory, and if not, why. */
-export type Detected = { readonly indexOff: boolean } | { readonly reason: string }
+export type Detected =
+  /** Options that every mount needs here. */
+  { readonly options: readonly string[] } | { readonly reason: string }
 
 /**
  * Tries an overlay on the directory, making it where missing: kernels without overlayfs, filesystems that cannot be its upper layer
@@ -25,17 +27,32 @@ export async function detectOverlay(root: string): Promise<Detected> {
     // The kind of an entry is only told by readdir on filesystems with d_type; without it whiteouts would be shown as files.
     const [entry] = await readdir(lower, { withFileTypes: true })
     if (entry?.isFile() !== true) return { reason: 'its filesystem does not tell the type of directory entries (d_type)' }
-    await mount({
-      type: 'overlay',
-      source: 'overlay',
-      target: merged,
-      data: `lowerdir=${lower},upperdir=${upper},workdir=${work}`,
-    })
-    await unmount(merged)
-    return { indexOff: existsSync('/sys/module/overlay/parameters/index') }
+    const data = `lowerdir=${lower},upperdir=${upper},workdir=${work}`
+    const userXattr = inUserNamespace() && (await works(merged, `${data},userxattr`))
+    if (!userXattr) {
+      await mount({ type: 'overlay', source: 'overlay', target: merged, data })
+      await unmount(merged)
+    }
+    return {
+      options: [
+        ...(userXattr ? ['userxattr'] : []),
+        ...(existsSync('/sys/module/overlay/parameters/index') ? ['index=off'] : []),
+      ],
+    }
   } catch (error) {
     return { reason: error instanceof Error ? error.message : String(error) }
   } finally {
     await rm(trial, { recursive: true, force: true })
   }
+}
+
+/** In a user namespace overlayfs needs attributes of its own kind for its marks; older kernels with patches do not know that option. */
+async function works(target: string, data: string): Promise<boolean> {
+  try {
+    await mount({ type: 'overlay', source: 'overlay', target, data })
+  } catch {
+    return false
+  }
+  await unmount(target)
+  return true
 }

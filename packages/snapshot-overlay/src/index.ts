@@ -1,5 +1,6 @@
 /** The overlayfs snapshotter, `io.containerd.snapshotter.v1.overlayfs`. */
 import { hostPlatform } from '@containerd-ts/interface'
+import { inUserNamespace } from '@containerd-ts/linux'
 import { flag, list, PluginType, type Registration, register, SkipPlugin, text } from '@containerd-ts/plugin'
 import { detectOverlay } from './detect.js'
 import { openOverlaySnapshotter } from './snapshotter.js'
@@ -34,11 +35,13 @@ export const overlaySnapshotter: Registration<typeof PluginType.Snapshotter, Ove
     if ('reason' in detected) throw new SkipPlugin(`overlayfs does not work on ${root}: ${detected.reason}`)
     meta.platforms.push(hostPlatform())
     meta.exports['root'] = root
-    meta.capabilities.push('rebase')
+    // A rebased layer needs devices as whiteouts, which a user namespace cannot make.
+    if (!inUserNamespace()) meta.capabilities.push('rebase')
     if (!config.slow_chown) meta.capabilities.push('only-remap-ids')
-    const configured = (name: string) => config.mount_options.some((option) => option === name || option.startsWith(`${name}=`))
+    const nameOf = (option: string) => option.split('=', 1)[0]
+    const configured = config.mount_options.map(nameOf)
     return openOverlaySnapshotter(root, {
-      mountOptions: [...config.mount_options, ...(detected.indexOff && !configured('index') ? ['index=off'] : [])],
+      mountOptions: [...config.mount_options, ...detected.options.filter((option) => !configured.includes(nameOf(option)))],
       syncRemove: config.sync_remove,
       upperdirLabel: config.upperdir_label,
     })

@@ -21,6 +21,7 @@ function rootOf(label: string, mapping: string | undefined): number {
     return { container: Number(container), host: Number(host), size: Number(size) }
   })
   const root = entries.find(({ container, size }) => container === 0 && size > 0)
-  if (root === undefined) throw new InvalidArgumentError(`label ${label}: ${quote(mapping)} does not map id 0`)
+  if (root === undefined || root.host >= 0xffff_ffff)
+    throw new InvalidArgumentError(`label ${label}: ${quote(mapping)} does not map id 0`)
   return root.host
 }

@@ -1,7 +1,8 @@
-import { chmod, chown, mkdir, rm, stat } from 'node:fs/promises'
+import { chmod, chown, mkdir, rename, stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import { openArchive } from '@containerd-ts/archive'
 import { type Context, FailedPreconditionError, type Labels, type Mount, type Snapshotter } from '@containerd-ts/interface'
-import { diskUsage, openSnapshotStorage, removeOrphans, type StoredSnapshot, snapshotInfo } from '@containerd-ts/snapshot-storage'
+import { openSnapshotStorage, removeOrphans, type StoredSnapshot, snapshotInfo } from '@containerd-ts/snapshot-storage'
 import { overlayMounts, snapshotPaths } from './mounts.js'
 import { mappedOwner } from './ownership.js'
 
@@ -17,16 +18,23 @@ export interface OverlayOptions {
 const upperdirLabel = 'containerd.io/snapshot/overlay.upperdir'
 
 /**
- * Opens an overlayfs snapshotter on a directory, making it where missing. Directories that a crash has left are deleted.
+ * Opens an overlayfs snapshotter on a directory, making it where missing. What a crash has left is deleted
+ * in the background.
  *
- * Layout: `metadata.db/` keys and parents, `snapshots/<id>/fs` the tree, `snapshots/<id>/work` overlayfs' own (active ones only).
+ * Layout: `metadata.db/` keys and parents, `snapshots/<id>/fs` the tree, `snapshots/<id>/work` overlayfs' own (active ones only),
+ * `snapshots/new-<id>` while it is being made.
  */
 export async function openOverlaySnapshotter(root: string, options: OverlayOptions = {}): Promise<Snapshotter> {
   const { mountOptions = [] } = options
   const snapshots = join(root, 'snapshots')
   for (const directory of [root, snapshots]) await makeDirectory(directory, 0o700)
   const storage = await openSnapshotStorage(join(root, 'metadata.db'))
-  await removeOrphans(snapshots, storage)
+  // Trees are measured and removed off the event loop.
+  const trees = openArchive({ threads: 2 })
+  const closing = new AbortController()
+  const sweep = (signal: AbortSignal) => removeOrphans(snapshots, storage, (path) => trees.remove(path, signal))
+  // Not waited for: nobody needs it, and there may be much. What fails is tried again by the next clean-up.
+  const firstSweep = sweep(closing.signal).catch(() => [])
   const paths = snapshotPaths(root)
 
   const mountsOf = (snapshot: StoredSnapshot): Mount[] => overlayMounts(snapshot, storage.parents(snapshot), paths, mountOptions)
@@ -40,21 +48,28 @@ export async function openOverlaySnapshotter(root: string, options: OverlayOptio
   async function create(kind: 'active' | 'view', key: string, parent: string, labels: Labels): Promise<Mount[]> {
     const owner = mappedOwner(labels)
     const snapshot = await storage.create({ kind, key, parent, labels }, async (made) => {
+      // Complete or not there: what is half made has another name.
+      const incomplete = join(snapshots, `new-${made.id}`)
       try {
-        await makeTree(made, owner)
+        await makeTree(made, incomplete, owner)
+        await rename(incomplete, paths.directory(made.id))
       } catch (error) {
-        await rm(paths.directory(made.id), { recursive: true, force: true })
+        await trees.remove(incomplete).catch(() => {})
         throw error
       }
     })
     return mountsOf(snapshot)
   }
 
-  async function makeTree(snapshot: StoredSnapshot, owner: { uid: number; gid: number } | undefined): Promise<void> {
-    await makeDirectory(paths.directory(snapshot.id), 0o700)
-    const upper = paths.upper(snapshot.id)
+  async function makeTree(
+    snapshot: StoredSnapshot,
+    directory: string,
+    owner: { uid: number; gid: number } | undefined,
+  ): Promise<void> {
+    await makeDirectory(directory, 0o700)
+    const upper = join(directory, 'fs')
     await makeDirectory(upper, 0o755)
-    if (snapshot.kind === 'active') await makeDirectory(paths.work(snapshot.id), 0o711)
+    if (snapshot.kind === 'active') await makeDirectory(join(directory, 'work'), 0o711)
     const { uid, gid } = owner ?? (await ownerOfParent(snapshot))
     if (uid !== 0 || gid !== 0) await chown(upper, uid, gid)
   }
@@ -69,7 +84,7 @@ export async function openOverlaySnapshotter(root: string, options: OverlayOptio
     async usage(ctx, key) {
       const snapshot = storage.get(key)
       if (snapshot.kind === 'view') return { inodes: 0, sizeBytes: 0 }
-      return snapshot.usage ?? diskUsage(paths.upper(snapshot.id), ctx.signal)
+      return snapshot.usage ?? trees.measure(paths.upper(snapshot.id), ctx.signal)
     },
     async mounts(_ctx, key) {
       const snapshot = storage.get(key)
@@ -79,13 +94,13 @@ export async function openOverlaySnapshotter(root: string, options: OverlayOptio
     prepare: (_ctx, key, parent, { labels = {} } = {}) => create('active', key, parent, labels),
     view: (_ctx, key, parent, { labels = {} } = {}) => create('view', key, parent, labels),
     async commit(ctx, name, key, { labels = {}, parent } = {}) {
-      const usage = await diskUsage(paths.upper(storage.get(key).id), ctx.signal)
+      const usage = await trees.measure(paths.upper(storage.get(key).id), ctx.signal)
       await storage.commit(key, name, { usage, labels, ...(parent !== undefined && { parent }) })
     },
     async remove(ctx, key) {
       const { id } = await storage.remove(key)
       if (options.syncRemove !== true) return
-      await rm(paths.directory(id), { recursive: true, force: true }).catch((error) => {
+      await trees.remove(paths.directory(id)).catch((error) => {
         ctx.log.warn('cannot delete the directory of a removed snapshot', { key, error })
       })
     },
@@ -93,10 +108,15 @@ export async function openOverlaySnapshotter(root: string, options: OverlayOptio
       for (const snapshot of storage.list(filters)) yield info(snapshot)
     },
     async cleanup(ctx: Context) {
-      const removed = await removeOrphans(snapshots, storage)
+      const removed = await sweep(ctx.signal)
       if (removed.length > 0) ctx.log.debug('deleted directories of removed snapshots', { count: removed.length })
     },
-    close: () => storage.close(),
+    async close() {
+      closing.abort()
+      await firstSweep
+      await trees.close()
+      await storage.close()
+    },
   }
 }
 

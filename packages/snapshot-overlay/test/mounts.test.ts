@@ -2,7 +2,7 @@ import { chown, mkdtemp, readdir, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { background, type Snapshotter } from '@containerd-ts/interface'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { openOverlaySnapshotter } from '../src/snapshotter.js'
 
 const ctx = background()
@@ -79,6 +79,6 @@ describe.runIf(process.getuid?.() === 0)('overlay (needs root to own directories
     await snapshotter.remove(ctx, 'b')
     await snapshotter.close?.()
     snapshotter = await openOverlaySnapshotter(root)
-    expect(await readdir(join(root, 'snapshots'))).toEqual([])
+    await vi.waitFor(async () => expect(await readdir(join(root, 'snapshots'))).toEqual([]))
   })
 })

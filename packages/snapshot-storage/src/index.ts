@@ -8,4 +8,3 @@ export {
   type StoredSnapshot,
   snapshotInfo,
 } from './storage.js'
-export { diskUsage } from './usage.js'

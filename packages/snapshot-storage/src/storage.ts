@@ -68,7 +68,7 @@ export interface SnapshotStorage {
   update(key: string, labels: Labels, fieldpaths: readonly string[]): Promise<StoredSnapshot>
   /** @throws NotFound, FailedPrecondition when it has children. */
   remove(key: string): Promise<StoredSnapshot>
-  /** Snapshots that match any of `filters`, by key in byte order. */
+  /** Snapshots that match any of `filters`, in the order of their keys. */
   list(filters: readonly string[]): StoredSnapshot[]
   /** True for an id whose directory is in use. */
   isLive(id: number): boolean
@@ -82,6 +82,7 @@ export function snapshotInfo({ kind, key, parent, labels, createdAt, updatedAt }
 
 const counterKey = 'id'
 const snapshotPrefix = 'snapshot/'
+const idsAtOnce = 64
 
 /** Opens the storage in a directory of its own, making it where missing. One process at a time may have it open. */
 export async function openSnapshotStorage(directory: string): Promise<SnapshotStorage> {
@@ -92,11 +93,16 @@ export async function openSnapshotStorage(directory: string): Promise<SnapshotSt
   // Keys of snapshots on their way: their directory is being made.
   const reserved = new Set<string>()
   let lastId = 0
+  // Ids are set aside on disk before one names a directory, many at once.
+  let lastIdSetAside = 0
+  let settingAside = Promise.resolve()
+  let closing: Promise<void> | undefined
 
   for await (const [key, value] of database.entries()) {
     if (key === counterKey) lastId = Number(value)
     else if (key.startsWith(snapshotPrefix)) add(decode(value))
   }
+  lastIdSetAside = lastId
 
   function add(snapshot: StoredSnapshot): void {
     snapshots.set(snapshot.key, snapshot)
@@ -106,7 +112,6 @@ export async function openSnapshotStorage(directory: string): Promise<SnapshotSt
 
   function drop(snapshot: StoredSnapshot): void {
     snapshots.delete(snapshot.key)
-    live.delete(snapshot.id)
     if (snapshot.parent === '') return
     const count = (children.get(snapshot.parent) ?? 0) - 1
     if (count > 0) children.set(snapshot.parent, count)
@@ -123,6 +128,19 @@ export async function openSnapshotStorage(directory: string): Promise<SnapshotSt
     const parent = snapshots.get(name)
     if (parent === undefined) throw new NotFoundError(`parent snapshot ${name} does not exist`)
     if (parent.kind !== 'committed') throw new InvalidArgumentError(`parent ${quote(name)} is not committed snapshot`)
+  }
+
+  /** An id that nothing on disk has been named by, whatever happened to this process before. */
+  async function takeId(): Promise<number> {
+    const id = ++lastId
+    if (id > lastIdSetAside) {
+      lastIdSetAside = id + idsAtOnce
+      settingAside = database.write([counter(lastIdSetAside)], () => {
+        lastIdSetAside = 0
+      })
+    }
+    await settingAside
+    return id
   }
 
   /** Puts `next` in the place of `previous`, in memory and on disk. */
@@ -155,24 +173,17 @@ export async function openSnapshotStorage(directory: string): Promise<SnapshotSt
       reserved.add(key)
       // While its children are being made a parent must not go.
       if (parent !== '') children.set(parent, (children.get(parent) ?? 0) + 1)
-      const id = ++lastId
-      live.add(id)
-      const time = now()
-      const snapshot: StoredSnapshot = {
-        id,
-        kind,
-        key,
-        parent,
-        labels: withoutEmptyLabels(labels),
-        createdAt: time,
-        updatedAt: time,
-      }
+      let id = 0
       let recorded = false
       try {
+        id = await takeId()
+        live.add(id)
+        const time = now()
+        const snapshot = { id, kind, key, parent, labels: withoutEmptyLabels(labels), createdAt: time, updatedAt: time }
         await prepare(snapshot)
         add(snapshot)
         recorded = true
-        await database.write([{ type: 'put', key: counterKey, value: String(lastId) }, put(snapshot)], () => {
+        await database.write([put(snapshot)], () => {
           recorded = false
           drop(snapshot)
         })
@@ -219,15 +230,21 @@ export async function openSnapshotStorage(directory: string): Promise<SnapshotSt
       if ((children.get(key) ?? 0) > 0) throw new FailedPreconditionError(`cannot remove snapshot ${key} with child`)
       drop(snapshot)
       await database.write([{ type: 'del', key: snapshotPrefix + key }], () => add(snapshot))
+      // Not before: a directory must outlive its record.
+      live.delete(snapshot.id)
       return snapshot
     },
     list(filters) {
       const matches = parseFilters(filters)
       const found = [...snapshots.values()].filter((snapshot) => matches((path) => field(snapshot, path)))
-      return found.sort((a, b) => Buffer.compare(Buffer.from(a.key), Buffer.from(b.key)))
+      return found.sort((a, b) => (a.key < b.key ? -1 : 1))
     },
     isLive: (id) => live.has(id),
-    close: () => database.close(),
+    close() {
+      // What was set aside and not used is given back.
+      closing ??= database.write([counter(lastId)], () => {}).finally(() => database.close())
+      return closing
+    },
   }
 }
 
@@ -244,6 +261,10 @@ function field(snapshot: StoredSnapshot, [name, ...rest]: readonly string[]): st
     default:
       return undefined
   }
+}
+
+function counter(id: number) {
+  return { type: 'put' as const, key: counterKey, value: String(id) }
 }
 
 function put(snapshot: StoredSnapshot) {

@@ -42,3 +42,30 @@ test('what was acknowledged survives kill -9', async () => {
     await rm(dir, { recursive: true })
   }
 })
+
+test('an id that named a directory before kill -9 is not given out again', async () => {
+  const dir = await mkdtemp(join(tmpdir(), 'snapshot-ids-'))
+  try {
+    const script = `
+      import { openSnapshotStorage } from ${JSON.stringify(new URL('../dist/index.js', import.meta.url).href)}
+      const storage = await openSnapshotStorage(${JSON.stringify(dir)})
+      await storage.create({ kind: 'active', key: 'a', parent: '' }, ({ id }) => new Promise(() => {
+        process.stdout.write(id + '\\n')
+        setInterval(() => {}, 1000)
+      }))`
+    const used: number[] = []
+    for (let round = 0; round < 3; round++) {
+      const child = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: ['ignore', 'pipe', 'inherit'] })
+      for await (const line of createInterface({ input: child.stdout })) {
+        used.push(Number(line))
+        child.kill('SIGKILL')
+      }
+    }
+    expect(new Set(used).size).toBe(3)
+    const storage = await openSnapshotStorage(dir)
+    expect(storage.list([])).toEqual([])
+    await storage.close()
+  } finally {
+    await rm(dir, { recursive: true })
+  }
+})

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { link, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
+import { link, mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 // The built package: its threads are files of their own.
@@ -31,6 +31,16 @@ test('usage counts each inode once, as du does', async () => {
   expect(await archive.measure(tree)).toEqual({ inodes: 5, sizeBytes: bytes })
   await expect(archive.measure(join(dir, 'none'))).rejects.toMatchObject({ code: 'ENOENT' })
   await expect(archive.measure(tree, AbortSignal.abort(new Error('enough')))).rejects.toThrow('enough')
+})
+
+test('a tree is removed and what its links point to is not', async () => {
+  await mkdir(join(dir, 'tree/a/b'), { recursive: true })
+  await writeFile(Buffer.concat([Buffer.from(`${join(dir, 'tree/a')}/`), Buffer.from([0xff])]), '')
+  await writeFile(join(dir, 'kept'), '')
+  await symlink(dir, join(dir, 'tree/a/link'))
+  await archive.remove(join(dir, 'tree'))
+  await archive.remove(join(dir, 'tree'))
+  expect(await readdir(dir)).toEqual(['kept'])
 })
 
 describe.runIf(process.getuid?.() === 0)('a copy', () => {
