@@ -49,7 +49,10 @@ export function exec(command: string, args: readonly string[], options: ExecOpti
 /** As {@link exec}, but anything other than success is an error that shows the output. */
 export async function mustExec(command: string, args: readonly string[], options: ExecOptions = {}): Promise<string> {
   const output = await exec(command, args, options)
-  if (output.code !== 0) throw new Error(`${command} ${args.join(' ')}: exit ${output.code}\n${output.stdout}${output.stderr}`)
+  if (output.code !== 0)
+    throw new Error(
+      `${command} ${args.join(' ')}: exit ${output.code}\n${output.stdout.slice(-1000)}${output.stderr.slice(-1000)}`,
+    )
   return output.stdout
 }
 
