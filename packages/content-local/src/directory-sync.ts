@@ -1,35 +1,49 @@
-import { open } from 'node:fs/promises'
+import { type FileHandle, open } from 'node:fs/promises'
 
-/** Writes directories to disk; callers that come while a sync is under way share the next one. */
+interface Directory {
+  readonly handle: Promise<FileHandle>
+  /** The sync under way. */
+  running?: Promise<void>
+  /** The one after it, which all share who came since it began. */
+  next?: Promise<void>
+}
+
+/** Writes directories to disk. They stay open, and callers that come during a sync share the next one. */
 export class DirectorySync {
-  readonly #running = new Map<string, { current: Promise<void>; next?: Promise<void> }>()
+  readonly #directories = new Map<string, Directory>()
 
-  /** Settles when everything that was in `directory` at the time of the call is on disk. */
-  sync(directory: string): Promise<void> {
-    const running = this.#running.get(directory)
-    if (running === undefined) {
-      const current = syncDirectory(directory).finally(() => {
-        if (this.#running.get(directory)?.current === current) this.#running.delete(directory)
-      })
-      this.#running.set(directory, { current })
-      return current
+  /** Settles when everything that was in the directory at the time of the call is on disk. */
+  sync(path: string): Promise<void> {
+    let directory = this.#directories.get(path)
+    if (directory === undefined) {
+      directory = { handle: open(path, 'r') }
+      this.#directories.set(path, directory)
     }
-    // The sync under way may have begun before the caller's change.
-    running.next ??= running.current
-      .catch(() => {})
-      .then(() => {
-        this.#running.delete(directory)
-        return this.sync(directory)
-      })
-    return running.next
+    return syncShared(directory)
+  }
+
+  async close(): Promise<void> {
+    const directories = [...this.#directories.values()]
+    this.#directories.clear()
+    for (const { handle } of directories) await (await handle).close()
   }
 }
 
-async function syncDirectory(path: string): Promise<void> {
-  const directory = await open(path, 'r')
-  try {
-    await directory.sync()
-  } finally {
-    await directory.close()
+function syncShared(directory: Directory): Promise<void> {
+  if (directory.running !== undefined) {
+    // It may have begun before the caller's change.
+    directory.next ??= directory.running
+      .catch(() => {})
+      .then(() => {
+        delete directory.next
+        return syncShared(directory)
+      })
+    return directory.next
   }
+  directory.running = directory.handle
+    .then((handle) => handle.sync())
+    .finally(() => {
+      delete directory.running
+    })
+  return directory.running
 }

@@ -2,7 +2,7 @@
 import { PluginType, type Registration, register } from '@containerd-ts/plugin'
 import { createContentStore } from './store.js'
 
-export { type ContentStoreOptions, createContentStore } from './store.js'
+export { type ContentStoreOptions, createContentStore, type LocalContentStore } from './store.js'
 
 export const contentStore: Registration<typeof PluginType.Content> = {
   type: PluginType.Content,

@@ -1,136 +1,132 @@
 import { createHash } from 'node:crypto'
-import { type FileHandle, mkdir, open, readFile, rm, rmdir, stat, unlink } from 'node:fs/promises'
+import { mkdir, readFile, rm, stat, unlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { compareTimestamps, type Timestamp } from '@containerd-ts/api'
+import type { Timestamp } from '@containerd-ts/api'
 import { type IngestStatus, isErrno, NotFoundError } from '@containerd-ts/interface'
 import { entries } from './entries.js'
-import { replaceFile } from './replace-file.js'
-import { isTimestamp, timestampFromNs } from './stamp.js'
+import { File } from './file.js'
+import { KeyedMutex } from './keyed-mutex.js'
+import { microsOf, timestampOfMicros, timestampOfNs } from './stamp.js'
 
-/** What is remembered of an unfinished write. */
-export interface IngestState {
-  ref: string
-  total: number
-  startedAt: Timestamp
-  updatedAt: Timestamp
+/** An unfinished write, from its first writer to its last. */
+export interface Ingest {
+  readonly ref: string
+  readonly total: number
+  readonly startedAt: Timestamp
+  /** The file of its bytes. */
+  readonly path: string
 }
 
-/** The directories of unfinished writes. A directory without a state is none: a crash hit while it was made or removed. */
+// A file name has at most 255 bytes; longer refs are in a file of their own.
+const maxNamedRef = 160
+const pattern = /^([rh][\w-]+)\.(\d+)\.(\d+)$/
+
+/**
+ * Unfinished writes. All that is to be remembered of one is in the name and the times of the file that holds its bytes, since making
+ * files is most of what a small blob costs.
+ */
 export class Ingests {
-  constructor(readonly directory: string) {}
+  readonly #directory: string
+  readonly #ingests = new Map<string, Ingest>()
+  readonly #mutex = new KeyedMutex()
 
-  /** Makes the directory and removes what crashes have left. Before anything else. */
-  async prepare(): Promise<void> {
-    await mkdir(this.directory, { recursive: true, mode: 0o700 })
-    for await (const name of entries(this.directory)) {
-      const path = join(this.directory, name)
-      if ((await readState(path)) === undefined) await rm(path, { recursive: true, force: true })
+  private constructor(directory: string) {
+    this.#directory = directory
+  }
+
+  /** Reads what is there and removes what is not of use. */
+  static async open(directory: string): Promise<Ingests> {
+    await mkdir(directory, { recursive: true, mode: 0o700 })
+    const ingests = new Ingests(directory)
+    const used = new Set<string>()
+    const names: string[] = []
+    for await (const name of entries(directory)) names.push(name)
+    for (const name of names) {
+      const ingest = await ingests.#parse(name)
+      if (ingest === undefined) continue
+      ingests.#ingests.set(ingest.ref, ingest)
+      used.add(name).add(`${name.split('.')[0]}.ref`)
     }
+    for (const name of names) if (!used.has(name)) await rm(join(directory, name), { recursive: true, force: true })
+    return ingests
   }
 
-  dataPath(ref: string): string {
-    return join(this.#path(ref), 'data')
+  async #parse(name: string): Promise<Ingest | undefined> {
+    const [, label = '', total, started] = pattern.exec(name) ?? []
+    if (total === undefined || started === undefined) return undefined
+    const ref = label.startsWith('r') ? Buffer.from(label.slice(1), 'base64url').toString() : await this.#readRef(label)
+    if (ref === undefined || labelOf(ref) !== label) return undefined
+    return { ref, total: Number(total), startedAt: timestampOfMicros(Number(started)), path: join(this.#directory, name) }
   }
 
-  /** The bytes of an ingest, and its state when there was one. */
-  async open(ref: string): Promise<{ file: FileHandle; state?: IngestState }> {
-    const path = this.#path(ref)
-    let made = true
+  async #readRef(label: string): Promise<string | undefined> {
     try {
-      await mkdir(path, { mode: 0o755 })
+      return await readFile(join(this.#directory, `${label}.ref`), 'utf8')
     } catch (error) {
-      if (!isErrno(error, 'EEXIST')) throw error
-      made = false
+      if (isErrno(error, 'ENOENT')) return undefined
+      throw error
     }
-    const state = made ? undefined : await readState(path)
-    if (state !== undefined) {
-      try {
-        return { file: await open(join(path, 'data'), 'r+'), state }
-      } catch (error) {
-        if (!isErrno(error, 'ENOENT')) throw error
-      }
-    }
-    return { file: await open(join(path, 'data'), 'w+', 0o644) }
   }
 
-  async save(state: IngestState): Promise<void> {
-    await replaceFile(join(this.#path(state.ref), 'state'), JSON.stringify(state))
+  get(ref: string): Ingest | undefined {
+    return this.#ingests.get(ref)
+  }
+
+  refs(): string[] {
+    return [...this.#ingests.keys()]
+  }
+
+  /** Begins an ingest with an empty file. Its ref must have none. */
+  begin(ref: string, total: number, startedAt: Timestamp): Promise<{ ingest: Ingest; file: File }> {
+    return this.#mutex.run(ref, async () => {
+      const label = labelOf(ref)
+      if (label.startsWith('h')) await writeFile(join(this.#directory, `${label}.ref`), ref, { mode: 0o600 })
+      const ingest = { ref, total, startedAt, path: join(this.#directory, `${label}.${total}.${microsOf(startedAt)}`) }
+      // A committed blob is read-only, so it is from the beginning.
+      const file = await File.open(ingest.path, 'w+', 0o444)
+      this.#ingests.set(ref, ingest)
+      return { ingest, file }
+    })
+  }
+
+  /** The bytes of the ingest have become a blob. */
+  forget(ingest: Ingest): void {
+    if (this.#ingests.get(ingest.ref) === ingest) this.#ingests.delete(ingest.ref)
+  }
+
+  /** @throws NotFoundError */
+  remove(ref: string): Promise<void> {
+    return this.#mutex.run(ref, async () => {
+      const ingest = this.#ingests.get(ref)
+      if (ingest === undefined) throw notFound(ref)
+      this.#ingests.delete(ref)
+      await unlink(ingest.path).catch((error: unknown) => {
+        if (!isErrno(error, 'ENOENT')) throw error
+      })
+    })
   }
 
   /** @throws NotFoundError */
   async status(ref: string): Promise<IngestStatus> {
-    const status = await readStatus(this.#path(ref))
-    if (status === undefined) throw new NotFoundError(`reference ${ref}`)
-    return status
-  }
-
-  async list(): Promise<IngestStatus[]> {
-    const statuses: IngestStatus[] = []
-    for await (const name of entries(this.directory)) {
-      const status = await readStatus(join(this.directory, name))
-      if (status !== undefined) statuses.push(status)
+    const ingest = this.#ingests.get(ref)
+    if (ingest === undefined) throw notFound(ref)
+    try {
+      const { size, mtimeNs } = await stat(ingest.path, { bigint: true })
+      const { total, startedAt } = ingest
+      return { ref, offset: Number(size), total, expected: '', startedAt, updatedAt: timestampOfNs(mtimeNs) }
+    } catch (cause) {
+      if (isErrno(cause, 'ENOENT')) throw notFound(ref)
+      throw cause
     }
-    return statuses
-  }
-
-  /** @throws NotFoundError */
-  async remove(ref: string): Promise<void> {
-    const path = this.#path(ref)
-    // The state goes first, so that a crash leaves nothing that looks like an ingest.
-    const found = await unlink(join(path, 'state')).then(
-      () => true,
-      (error: unknown) => ifMissing(error, false),
-    )
-    await unlink(join(path, 'data')).catch((error: unknown) => ifMissing(error, undefined))
-    await rmdir(path).catch((error: unknown) => (isErrno(error, 'ENOTEMPTY') ? rm(path, { recursive: true, force: true }) : ifMissing(error, undefined)))
-    if (!found) throw new NotFoundError(`reference ${ref}`)
-  }
-
-  // A ref may hold anything, its hash makes a file name.
-  #path(ref: string): string {
-    return join(this.directory, createHash('sha256').update(ref).digest('hex'))
   }
 }
 
-async function readStatus(path: string): Promise<IngestStatus | undefined> {
-  try {
-    const [{ size, mtimeNs }, state] = await Promise.all([stat(join(path, 'data'), { bigint: true }), readState(path)])
-    if (state === undefined) return undefined
-    // The state is saved when a writer closes; after a crash the file knows better when it was last written to.
-    const written = timestampFromNs(mtimeNs)
-    const updatedAt = compareTimestamps(written, state.updatedAt) > 0 ? written : state.updatedAt
-    return { ref: state.ref, offset: Number(size), total: state.total, expected: '', startedAt: state.startedAt, updatedAt }
-  } catch (error) {
-    return ifMissing(error, undefined)
-  }
+/** What stands for a ref in file names: the ref itself, or its hash when it is long. */
+function labelOf(ref: string): string {
+  if (Buffer.byteLength(ref) <= maxNamedRef) return `r${Buffer.from(ref).toString('base64url')}`
+  return `h${createHash('sha256').update(ref).digest('hex')}`
 }
 
-async function readState(path: string): Promise<IngestState | undefined> {
-  try {
-    const state: unknown = JSON.parse(await readFile(join(path, 'state'), 'utf8'))
-    return isState(state) ? state : undefined
-  } catch (error) {
-    if (error instanceof SyntaxError || isErrno(error, 'ENOTDIR')) return undefined
-    return ifMissing(error, undefined)
-  }
-}
-
-function isState(value: unknown): value is IngestState {
-  return (
-    typeof value === 'object' &&
-    value !== null &&
-    'ref' in value &&
-    typeof value.ref === 'string' &&
-    'total' in value &&
-    typeof value.total === 'number' &&
-    'startedAt' in value &&
-    isTimestamp(value.startedAt) &&
-    'updatedAt' in value &&
-    isTimestamp(value.updatedAt)
-  )
-}
-
-function ifMissing<T>(error: unknown, value: T): T {
-  if (isErrno(error, 'ENOENT')) return value
-  throw error
+function notFound(ref: string): Error {
+  return new NotFoundError(`reference ${ref}`)
 }

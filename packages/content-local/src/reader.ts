@@ -1,31 +1,19 @@
-import { type FileHandle, open } from 'node:fs/promises'
 import { type ContentReader, isErrno, NotFoundError } from '@containerd-ts/interface'
+import { File } from './file.js'
 
 /** Opens a blob for random access. @throws NotFoundError */
 export async function openBlob(path: string, digest: string): Promise<ContentReader> {
-  let file: FileHandle
+  let file: File
   try {
-    file = await open(path, 'r')
+    file = await File.open(path, 'r')
   } catch (cause) {
     if (isErrno(cause, 'ENOENT')) throw new NotFoundError(`content digest ${digest}`, { cause })
     throw cause
   }
-  let closed: Promise<void> | undefined
-  try {
-    const { size } = await file.stat()
-    return {
-      sizeBytes: size,
-      async read(target, offset) {
-        const { bytesRead } = await file.read(target, 0, target.byteLength, offset)
-        return bytesRead
-      },
-      close() {
-        closed ??= file.close().catch(() => {})
-        return closed
-      },
-    }
-  } catch (error) {
-    await file.close()
-    throw error
+  return {
+    sizeBytes: Number(file.stat().size),
+    read: (target, offset) => file.read(target, offset),
+    // A blob that was deleted meanwhile may be freed now.
+    close: () => file.close().catch(() => {}),
   }
 }

@@ -1,4 +1,4 @@
-import { type Timestamp, timestampMs, now } from '@containerd-ts/api'
+import { now, type Timestamp, timestampMs } from '@containerd-ts/api'
 import { type ContentWriter, UnavailableError } from '@containerd-ts/interface'
 
 /** Held by the one writer of a ref. */

@@ -1,4 +1,3 @@
-import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { now } from '@containerd-ts/api'
 import { fieldOfLabels, parseFilters } from '@containerd-ts/filters'
@@ -7,7 +6,9 @@ import {
   type ContentInfo,
   type ContentStore,
   digestProblem,
+  type IngestStatus,
   InvalidArgumentError,
+  isNotFound,
   updatedLabels,
   validateDigest,
   validateLabels,
@@ -25,24 +26,29 @@ export interface ContentStoreOptions {
   log?: Logger
 }
 
+/** A content store that gives back what it holds of the system. */
+export interface LocalContentStore extends ContentStore {
+  /** Writers and readers are closed by those who have them, before. */
+  close(): Promise<void>
+}
+
 /**
  * Opens a content store in a directory:
  *
  *     blobs/<algorithm>/<hex>         committed bytes, read-only
- *     labels/<algorithm>/<hex>        JSON: labels and the time of their last change; absent when there never were any
- *     ingest/<sha256 of ref>/data     bytes of an unfinished write
- *     ingest/<sha256 of ref>/state    JSON: its ref, total and times
+ *     labels/<algorithm>/<hex>        JSON: labels and the time of their last change; absent when there are none
+ *     ingest/r<ref>.<total>.<start>   bytes of an unfinished write; the ref in base64url, the start in microseconds since 1970
+ *     ingest/h<sha256>.<total>.<start>  the same for a long ref, which is in
+ *     ingest/h<sha256>.ref
  *
- * A blob gets its name only after its bytes are on disk. Locks of refs are in memory, so a directory has one store at a time.
- * Namespaces mean nothing here.
+ * A blob gets its name only after its bytes are on disk. The names and the locks of refs are in memory, so a directory has one store
+ * at a time. Namespaces mean nothing here.
  */
-export async function createContentStore(options: ContentStoreOptions): Promise<ContentStore> {
+export async function createContentStore(options: ContentStoreOptions): Promise<LocalContentStore> {
   const { root, log = silentLogger } = options
-  const blobs = new Blobs(root)
-  const ingests = new Ingests(join(root, 'ingest'))
+  const blobs = await Blobs.open(root)
+  const ingests = await Ingests.open(join(root, 'ingest'))
   const locks = new RefLocks()
-  await mkdir(join(root, 'blobs', 'sha256'), { recursive: true, mode: 0o755 })
-  await ingests.prepare()
 
   return {
     async info(_ctx, digest) {
@@ -86,8 +92,19 @@ export async function createContentStore(options: ContentStoreOptions): Promise<
 
     async listStatuses(_ctx, filters) {
       const matches = parseFilters(filters)
-      const statuses = await ingests.list()
-      return statuses.map((status) => locks.writer(status.ref)?.status() ?? status).filter(({ ref }) => matches(([field]) => (field === 'ref' ? ref : undefined)))
+      const refs = ingests
+        .refs()
+        .filter((ref) => matches(([field, ...rest]) => (field === 'ref' && rest.length === 0 ? ref : undefined)))
+      const statuses: IngestStatus[] = []
+      for (const ref of refs) {
+        try {
+          statuses.push(locks.writer(ref)?.status() ?? (await ingests.status(ref)))
+        } catch (error) {
+          // Done since.
+          if (!isNotFound(error)) throw error
+        }
+      }
+      return statuses
     },
 
     async abort(_ctx, ref) {
@@ -110,6 +127,8 @@ export async function createContentStore(options: ContentStoreOptions): Promise<
         throw error
       }
     },
+
+    close: () => blobs.close(),
   }
 }
 

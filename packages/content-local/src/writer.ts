@@ -1,13 +1,12 @@
 import { createHash, type Hash } from 'node:crypto'
-import type { FileHandle } from 'node:fs/promises'
-import { now } from '@containerd-ts/api'
+import { chmod } from 'node:fs/promises'
+import { now, type Timestamp } from '@containerd-ts/api'
 import {
   AlreadyExistsError,
   type CommitOptions,
   type ContentInfo,
   type ContentWriter,
   type Context,
-  DataLossError,
   digestProblem,
   FailedPreconditionError,
   type IngestStatus,
@@ -21,9 +20,10 @@ import {
 } from '@containerd-ts/interface'
 import type { Logger } from '@containerd-ts/plugin'
 import type { Blobs } from './blobs.js'
-import type { Ingests, IngestState } from './ingests.js'
+import { File } from './file.js'
+import type { Ingest, Ingests } from './ingests.js'
 import type { RefLock } from './ref-locks.js'
-import { timestampFromNs } from './stamp.js'
+import { microsOf, roundedDown, roundedUp } from './stamp.js'
 
 export interface WriterDeps {
   ref: string
@@ -40,61 +40,87 @@ const sliceBytes = 1 << 20
 /** Opens the writer of a locked ref: resumes its ingest, whose bytes are hashed again, or begins one. */
 export async function openWriter(ctx: Context, deps: WriterDeps): Promise<ContentWriter> {
   const { ref, total, ingests } = deps
-  const { file, state } = await ingests.open(ref)
-  try {
-    if (state !== undefined && (total === 0 || state.total === 0 || state.total === total)) {
-      const { hash, offset } = await hashFile(file, 'sha256', ctx.signal)
-      return new Writer(deps, file, state, hash, offset)
+  const found = ingests.get(ref)
+  if (found !== undefined) {
+    const file = total === 0 || found.total === 0 || found.total === total ? await reopen(found.path) : undefined
+    if (file !== undefined) {
+      try {
+        const { updatedAt } = await ingests.status(ref)
+        const { hash, offset } = await hashFile(file, 'sha256', ctx.signal)
+        return new Writer(deps, found, file, { updatedAt, hash, offset })
+      } catch (error) {
+        await file.close()
+        throw error
+      }
     }
-    if (state !== undefined) await file.truncate(0)
-    const startedAt = now()
-    const fresh = { ref, total, startedAt, updatedAt: startedAt }
-    await ingests.save(fresh)
-    return new Writer(deps, file, fresh, createHash('sha256'), 0)
+    await ingests.remove(ref)
+  }
+  const startedAt = roundedUp(now())
+  const { ingest, file } = await ingests.begin(ref, total, startedAt)
+  return new Writer(deps, ingest, file, { updatedAt: startedAt, hash: createHash('sha256'), offset: 0 })
+}
+
+/** Opens the bytes of an ingest, which are read-only for others, undefined when they are gone. */
+async function reopen(path: string): Promise<File | undefined> {
+  try {
+    return await File.open(path, 'r+').catch(async (error: unknown) => {
+      if (!isErrno(error, 'EACCES')) throw error
+      // Without privileges even the owner has to permit it first.
+      await chmod(path, 0o644)
+      const file = await File.open(path, 'r+')
+      file.chmod(0o444)
+      return file
+    })
   } catch (error) {
-    await file.close()
+    if (isErrno(error, 'ENOENT')) return undefined
     throw error
   }
 }
 
 /** Hashes a file from its beginning, a slice at a time. */
-async function hashFile(file: FileHandle, algorithm: string, signal?: AbortSignal): Promise<{ hash: Hash; offset: number }> {
+async function hashFile(file: File, algorithm: string, signal?: AbortSignal): Promise<{ hash: Hash; offset: number }> {
   const hash = createHash(algorithm)
   const buffer = Buffer.allocUnsafe(sliceBytes)
-  let offset = 0
-  for (;;) {
+  for (let offset = 0; ; ) {
     signal?.throwIfAborted()
-    const { bytesRead } = await file.read(buffer, 0, sliceBytes, offset)
-    if (bytesRead === 0) return { hash, offset }
-    hash.update(buffer.subarray(0, bytesRead))
-    offset += bytesRead
+    const length = await file.read(buffer, offset)
+    hash.update(buffer.subarray(0, length))
+    offset += length
+    if (length < sliceBytes) return { hash, offset }
   }
+}
+
+/** How far a write has come. */
+interface Progress {
+  updatedAt: Timestamp
+  hash: Hash
+  offset: number
 }
 
 class Writer implements ContentWriter {
   readonly #deps: WriterDeps
-  readonly #file: FileHandle
-  #state: IngestState
-  #hash: Hash
-  #offset: number
+  readonly #ingest: Ingest
+  readonly #file: File
+  #progress: Progress
   #digest: string | undefined
   #closed: Promise<void> | undefined
 
-  constructor(deps: WriterDeps, file: FileHandle, state: IngestState, hash: Hash, offset: number) {
+  constructor(deps: WriterDeps, ingest: Ingest, file: File, progress: Progress) {
     this.#deps = deps
+    this.#ingest = ingest
     this.#file = file
-    this.#state = state
-    this.#hash = hash
-    this.#offset = offset
+    this.#progress = progress
     deps.lock.hold(this)
   }
 
   status(): IngestStatus {
-    return { ...this.#state, offset: this.#offset, expected: '' }
+    const { ref, total, startedAt } = this.#ingest
+    const { offset, updatedAt } = this.#progress
+    return { ref, offset, total, expected: '', startedAt, updatedAt }
   }
 
   digest(): string {
-    this.#digest ??= `sha256:${this.#hash.copy().digest('hex')}`
+    this.#digest ??= `sha256:${this.#progress.hash.copy().digest('hex')}`
     return this.#digest
   }
 
@@ -103,13 +129,14 @@ class Writer implements ContentWriter {
     for (let start = 0; start < data.byteLength; start += sliceBytes) {
       await this.#append(data.subarray(start, start + sliceBytes))
     }
-    this.#state = { ...this.#state, updatedAt: now() }
+    this.#progress.updatedAt = roundedDown(now())
   }
 
   async #append(slice: Uint8Array): Promise<void> {
+    const { hash, offset } = this.#progress
     // The kernel takes the bytes while they are hashed here.
-    const written = writeAll(this.#file, slice, this.#offset)
-    this.#hash.update(slice)
+    const written = this.#file.write(slice, offset)
+    hash.update(slice)
     this.#digest = undefined
     try {
       await written
@@ -118,16 +145,14 @@ class Writer implements ContentWriter {
       await this.close()
       throw error
     }
-    this.#offset += slice.byteLength
+    this.#progress.offset += slice.byteLength
   }
 
   async truncate(): Promise<void> {
     this.#assertOpen()
-    await this.#file.truncate(0)
-    this.#hash = createHash('sha256')
+    await this.#file.truncate()
+    this.#progress = { updatedAt: roundedDown(now()), hash: createHash('sha256'), offset: 0 }
     this.#digest = undefined
-    this.#offset = 0
-    this.#state = { ...this.#state, updatedAt: now() }
   }
 
   async commit(_ctx: Context, options: CommitOptions): Promise<ContentInfo> {
@@ -150,35 +175,34 @@ class Writer implements ContentWriter {
   }
 
   async #publish({ sizeBytes = 0, expected = '', labels = {} }: CommitOptions): Promise<ContentInfo> {
-    const { blobs, ingests } = this.#deps
-    const { ref } = this.#state
-    const size = this.#offset
+    const { blobs, ingests, ref } = this.#deps
+    const { offset } = this.#progress
     validateLabels(labels, 'info.Labels')
-    if (sizeBytes !== 0 && sizeBytes !== size) {
-      throw new FailedPreconditionError(`${quote(ref)} failed size validation: ${size} != ${sizeBytes}`)
+    if (sizeBytes !== 0 && sizeBytes !== offset) {
+      throw new FailedPreconditionError(`${quote(ref)} failed size validation: ${offset} != ${sizeBytes}`)
     }
     const digest = await this.#finalDigest(expected)
-    if (expected !== '' && expected !== digest) throw new FailedPreconditionError(`unexpected commit digest ${digest}, expected ${expected}`)
+    if (expected !== '' && expected !== digest) {
+      throw new FailedPreconditionError(`unexpected commit digest ${digest}, expected ${expected}`)
+    }
     if (await blobs.exists(digest)) {
       await this.#removeIngest()
       throw new AlreadyExistsError(`content ${digest}`)
     }
-
-    const stamp = now()
-    const seconds = stamp.seconds + stamp.nanos / 1e9
-    await this.#file.chmod(0o444)
-    await this.#file.utimes(seconds, seconds)
+    // The time of the file is the time of the blob. The kernel's own stamps lag by milliseconds.
+    const createdAt = roundedUp(now())
+    this.#file.touch(microsOf(createdAt))
     await this.#file.sync()
-    const createdAt = timestampFromNs((await this.#file.stat({ bigint: true })).mtimeNs)
     const kept = withoutEmptyLabels(labels)
     try {
-      await blobs.publish(ingests.dataPath(ref), digest, kept, createdAt)
+      await blobs.publish(this.#ingest.path, digest, kept, createdAt)
     } catch (error) {
       if (isAlreadyExists(error)) await this.#removeIngest()
       throw error
     }
-    await this.#removeIngest()
-    return { digest, sizeBytes: size, createdAt, updatedAt: createdAt, labels: kept }
+    ingests.forget(this.#ingest)
+    this.#file.closeSync()
+    return { digest, sizeBytes: offset, createdAt, updatedAt: createdAt, labels: kept }
   }
 
   /** Bytes are hashed with sha256 as they come; who expects another algorithm has them hashed once more. */
@@ -199,13 +223,12 @@ class Writer implements ContentWriter {
 
   /** Leaves the ingest for a later writer. */
   async #suspend(): Promise<void> {
-    const { ingests, log, ref } = this.#deps
+    const { log, ref } = this.#deps
     try {
+      this.#file.touch(microsOf(this.#progress.updatedAt))
       await this.#file.sync()
-      await ingests.save(this.#state)
     } catch (error) {
-      // An aborted ingest has no directory any more.
-      if (!isErrno(error, 'ENOENT')) log.warn('cannot save an unfinished ingest', { ref, error })
+      log.warn('cannot save an unfinished ingest', { ref, error })
     } finally {
       await this.#release()
     }
@@ -224,13 +247,5 @@ class Writer implements ContentWriter {
 
   #assertOpen(): void {
     if (this.#closed !== undefined) throw new FailedPreconditionError(`writer of ref ${quote(this.#deps.ref)} is closed`)
-  }
-}
-
-async function writeAll(file: FileHandle, data: Uint8Array, position: number): Promise<void> {
-  for (let start = 0; start < data.byteLength; ) {
-    const { bytesWritten } = await file.write(data, start, data.byteLength - start, position + start)
-    if (bytesWritten === 0) throw new DataLossError('short write')
-    start += bytesWritten
   }
 }

@@ -8,5 +8,13 @@ import { createContentStore } from '../src/store.js'
 
 contentStoreSuite({ describe, it }, async () => {
   const root = await mkdtemp(join(tmpdir(), 'content-'))
-  return { store: await createContentStore({ root }), ctx: background(), close: () => rm(root, { recursive: true }) }
+  const store = await createContentStore({ root })
+  return {
+    store,
+    ctx: background(),
+    async close() {
+      await store.close()
+      await rm(root, { recursive: true })
+    },
+  }
 })

@@ -80,7 +80,7 @@ export function createContainerStore({ view, update, publish, dirty }: StoreDeps
       await update((tx) => {
         if (tx.get(containers, namespace, id) === undefined) throw new NotFoundError(`container ${id}`)
         tx.delete(containers, namespace, id)
-        tx.afterwards(() => dirty.mark())
+        tx.afterwards(() => dirty.markDeleted())
       })
       await publish(ctx, namespace, '/containers/delete', eventTypes.containerDelete, { id })
     },

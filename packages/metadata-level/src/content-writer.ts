@@ -157,7 +157,7 @@ async function finish(
     if (exists) throw new AlreadyExistsError(`content ${digest}`)
   } finally {
     // The bytes are in the backend, but nothing names them.
-    if (!committed) dirty.markContent()
+    if (!committed) dirty.blobs.add(digest)
   }
   await publish(ctx, namespace, '/content/create', eventTypes.contentCreate, { digest, size: sizeBytes })
   return { digest, ...record }

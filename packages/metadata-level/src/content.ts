@@ -70,7 +70,10 @@ export function createContentView(deps: ContentDeps, policy: ContentSharingPolic
           requireRecord(tx, namespace, digest)
           tx.delete(contents, namespace, digest)
           detach(tx, ctx, namespace, 'content', digest)
-          tx.afterwards(() => dirty.markContent())
+          tx.afterwards(() => {
+            dirty.markDeleted()
+            dirty.blobs.add(digest)
+          })
         }),
       )
       await publish(ctx, namespace, '/content/delete', eventTypes.contentDelete, { digest })
@@ -108,7 +111,7 @@ export function createContentView(deps: ContentDeps, policy: ContentSharingPolic
           if (found === undefined) throw new NotFoundError(`reference ${ref}`)
           tx.delete(ingests, namespace, ref)
           detach(tx, ctx, namespace, 'ingests', ref)
-          tx.afterwards(() => dirty.markContent())
+          tx.afterwards(() => dirty.addIngest(found))
           return found
         })
         // A shared ingest may have no bytes of its own.
@@ -139,7 +142,9 @@ export function createContentView(deps: ContentDeps, policy: ContentSharingPolic
     } catch (error) {
       await writer.close()
       // Nothing remembers an ingest that was begun just now.
-      if (view.get(ingests, namespace, ref) === undefined) await backend.abort(ctx, backendRef).catch(unlessNotFound)
+      if (view.get(ingests, namespace, ref) === undefined) {
+        await backend.abort(ctx, backendRef).catch(() => dirty.ingests.add(backendRef))
+      }
       throw error
     }
     return ownWriter(deps, { namespace, ref, backendRef }, writer)

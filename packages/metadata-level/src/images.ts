@@ -80,7 +80,7 @@ export function createImageStore({ view, update, publish, dirty }: StoreDeps): I
         }
         tx.delete(images, namespace, name)
         detach(tx, ctx, namespace, 'images', name)
-        tx.afterwards(() => dirty.mark())
+        tx.afterwards(() => dirty.markDeleted())
       })
       await publish(ctx, namespace, '/images/delete', eventTypes.imageDelete, { name })
     },

@@ -38,7 +38,7 @@ export function createLeaseManager({ view, update, dirty }: StoreDeps): LeaseMan
         requireExisting(tx, namespace, id)
         for (const resource of tx.list(resources, namespace, id)) tx.delete(resources, ...resource.id)
         tx.delete(leases, namespace, id)
-        tx.afterwards(() => dirty.mark())
+        tx.afterwards(() => dirty.markDeleted())
       })
     },
 
@@ -72,7 +72,7 @@ export function createLeaseManager({ view, update, dirty }: StoreDeps): LeaseMan
         requireExisting(tx, namespace, id)
         validateResource(resource)
         tx.delete(resources, namespace, id, resource.type, resource.id)
-        tx.afterwards(() => dirty.mark())
+        tx.afterwards(() => dirty.markDeleted())
       })
     },
 

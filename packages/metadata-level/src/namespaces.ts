@@ -60,9 +60,13 @@ export function createNamespaceStore({ view, update, publish, dirty }: StoreDeps
         if (remaining.length > 0) {
           throw new FailedPreconditionError(`namespace ${quote(name)} must be empty, but it still has ${remaining.join(', ')}`)
         }
+        const unfinished = tx.list(ingests, name)
         for (const table of vanishing) for (const { id } of tx.list(table, name)) tx.delete(table, ...id)
         tx.delete(namespaces, name)
-        tx.afterwards(() => dirty.markContent())
+        tx.afterwards(() => {
+          dirty.markDeleted()
+          for (const { record } of unfinished) dirty.addIngest(record)
+        })
       })
       await publish(ctx, name, '/namespaces/delete', eventTypes.namespaceDelete, { name })
     },

@@ -113,13 +113,16 @@ export function createSnapshotView(deps: SnapshotDeps): Snapshotter {
       await lock.shared(() =>
         mutex.run([lockKey(namespace, key)], () =>
           update((tx) => {
-            requireRecord(tx, namespace, snapshotter, key)
+            const record = requireRecord(tx, namespace, snapshotter, key)
             if (tx.list(snapshots, namespace, snapshotter).some(({ record }) => record.parent === key)) {
               throw new FailedPreconditionError('cannot remove snapshot with child')
             }
             tx.delete(snapshots, namespace, snapshotter, key)
             detach(tx, ctx, namespace, leaseType, key)
-            tx.afterwards(() => dirty.markSnapshotter(snapshotter))
+            tx.afterwards(() => {
+              dirty.markDeleted()
+              dirty.addSnapshot(snapshotter, record.backend)
+            })
           }),
         ),
       )
@@ -186,7 +189,7 @@ export function createSnapshotView(deps: SnapshotDeps): Snapshotter {
           } catch (error) {
             await backend.remove(ctx, backendKey).catch((cause: unknown) => {
               ctx.log.warn('cannot remove a snapshot that was not recorded', { snapshotter, key: backendKey, error: cause })
-              dirty.markSnapshotter(snapshotter)
+              dirty.addSnapshot(snapshotter, backendKey)
             })
             throw error
           }
@@ -220,7 +223,7 @@ export function createSnapshotView(deps: SnapshotDeps): Snapshotter {
       })
     } catch (error) {
       // The active snapshot is no more, and nothing names the committed one.
-      dirty.markSnapshotter(snapshotter)
+      dirty.addSnapshot(snapshotter, committed)
       throw error
     }
   }

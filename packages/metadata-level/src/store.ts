@@ -62,7 +62,7 @@ export async function createMetadataStore(options: MetadataStoreOptions): Promis
     publish,
     async update<T>(transaction: (tx: Transaction) => T, updateOptions?: UpdateOptions): Promise<T> {
       const result = await database.update(transaction, updateOptions)
-      for (const listener of listeners) listener({ dirty: dirty.metadata })
+      for (const listener of listeners) listener({ dirty: dirty.deleted })
       return result
     },
   }
@@ -77,28 +77,32 @@ export async function createMetadataStore(options: MetadataStoreOptions): Promis
   const sequence = new Sequence(deps)
   let collecting: Promise<unknown> = Promise.resolve()
 
+  /** Backends whose sweep fails are looked at as a whole the next time. */
   async function sweep(): Promise<void> {
+    const { blobs, ingests, snapshots } = dirty
     const sweeps: Promise<void>[] = []
-    if (dirty.takeContent()) {
-      sweeps.push(swept({ plugin: 'content' }, () => contentLock.exclusive(() => sweepContent(database, backend, log))))
-    }
-    for (const name of dirty.takeSnapshotters()) {
-      const snapshotter = options.snapshotters.get(name)
-      // What a snapshotter that is not loaded has is swept when it is back.
-      if (snapshotter === undefined) continue
+    if (!blobs.isEmpty || !ingests.isEmpty) {
+      const work = contentLock.exclusive(() => sweepContent(database, backend, dirty, log))
       sweeps.push(
-        swept({ snapshotter: name }, () => lockOf(name).exclusive(() => sweepSnapshots(database, name, snapshotter, log))),
+        work.catch((error: unknown) => {
+          log.warn('cannot sweep the content store', { error })
+          blobs.addAll()
+          ingests.addAll()
+        }),
+      )
+    }
+    for (const [name, suspects] of snapshots) {
+      const snapshotter = options.snapshotters.get(name)
+      if (snapshotter === undefined || suspects.isEmpty) continue
+      const work = lockOf(name).exclusive(() => sweepSnapshots(database, name, snapshotter, dirty, log))
+      sweeps.push(
+        work.catch((error: unknown) => {
+          log.warn('cannot sweep a snapshotter', { snapshotter: name, error })
+          suspects.addAll()
+        }),
       )
     }
     await Promise.all(sweeps)
-  }
-
-  async function swept(fields: Readonly<Record<string, string>>, work: () => Promise<void>): Promise<void> {
-    try {
-      await work()
-    } catch (error) {
-      log.warn('cannot sweep a backend', { ...fields, error })
-    }
   }
 
   async function announce({ namespace, table, id }: Removal): Promise<void> {

@@ -66,6 +66,7 @@ describe('a daemon that is killed', () => {
       for await (const info of content.walk(ctx, [])) expect(info).toBeUndefined()
       expect(await content.listStatuses(ctx, [])).toEqual([])
       await metadata.close()
+      await content.close()
     }
     await rm(root, { recursive: true })
   })

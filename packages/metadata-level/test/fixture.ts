@@ -20,6 +20,7 @@ export async function openFixture(options: Partial<MetadataStoreOptions> = {}) {
     open,
     async close() {
       await metadata.close()
+      await content.close()
       await rm(root, { recursive: true })
     },
   }

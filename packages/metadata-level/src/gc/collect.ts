@@ -1,7 +1,17 @@
 import type { CollectionStats } from '@containerd-ts/interface'
 import type { Database, Entry, Transaction } from '../database.js'
 import type { Dirty } from '../dirty.js'
-import { contents, images, ingests, leases, resources, snapshots, type Table } from '../tables.js'
+import {
+  contents,
+  type IngestRecord,
+  images,
+  ingests,
+  leases,
+  resources,
+  type SnapshotRecord,
+  snapshots,
+  type Table,
+} from '../tables.js'
 import { Marker, populationOf } from './mark.js'
 import { Pace } from './pace.js'
 
@@ -41,7 +51,7 @@ export async function collectMetadata(
     for (const key of written) touched.add(key)
   })
   try {
-    dirty.clearMetadata()
+    dirty.clearDeleted()
     const all = populationOf(database)
     await pace.run(marker.addRoots(all))
     await pace.run(marker.follow(database))
@@ -72,12 +82,18 @@ export async function collectMetadata(
         const [namespace = '', ...id] = entry.id
         if (table.name === leases.name)
           for (const resource of tx.list(resources, namespace, ...id)) tx.delete(resources, ...resource.id)
-        if (table.name === snapshots.name) tx.afterwards(() => dirty.markSnapshotter(id[0] ?? ''))
-        if (table.name === contents.name || table.name === ingests.name) tx.afterwards(() => dirty.markContent())
+        tx.afterwards(() => suspect(table, id, entry))
         removals.push({ namespace, table: table.name, id })
       }
       // The candidates are in order within each namespace; a stable sort leaves them so.
       return removals.sort((a, b) => Buffer.compare(Buffer.from(a.namespace), Buffer.from(b.namespace)))
+    }
+
+    /** What the backends hold of it may go now. */
+    function suspect(table: Table<unknown>, [id = '']: readonly string[], { record }: Entry): void {
+      if (table === contents) dirty.blobs.add(id)
+      else if (table === ingests) dirty.addIngest(record as IngestRecord)
+      else if (table === snapshots) dirty.addSnapshot(id, (record as SnapshotRecord).backend)
     }
   } finally {
     stop()

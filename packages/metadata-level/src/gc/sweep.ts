@@ -1,28 +1,39 @@
-import { background, type ContentStore, isFailedPrecondition, isNotFound, type Snapshotter } from '@containerd-ts/interface'
+import { background, type ContentStore, type Context, isNotFound, type Snapshotter } from '@containerd-ts/interface'
 import type { Logger } from '@containerd-ts/plugin'
 import type { View } from '../database.js'
-import { contents, ingests, snapshots } from '../tables.js'
+import type { Dirty, Suspects } from '../dirty.js'
+import { contents, ingests, namespaces, snapshots } from '../tables.js'
 
-/** Deletes the blobs and ingests that no namespace names. Nobody may add any meanwhile. */
-export async function sweepContent(view: View, backend: ContentStore, log: Logger): Promise<void> {
+/** Deletes the blobs and ingests among the suspects that no namespace names. Nobody may add any meanwhile. */
+export async function sweepContent(view: View, backend: ContentStore, dirty: Dirty, log: Logger): Promise<void> {
   const ctx = background('', { log })
-  const digests = new Set(view.list(contents).map(({ id }) => id[1] ?? ''))
-  const refs = new Set<string>()
-  for (const { record } of view.list(ingests)) {
-    refs.add(record.backend)
-    if (record.expected !== undefined) digests.add(record.expected)
+  const [blobs, writes] = [dirty.blobs.take(), dirty.ingests.take()]
+  const records = view.list(ingests).map(({ record }) => record)
+
+  const begunFrom = new Set(records.map(({ expected }) => expected))
+  const owners = view.list(namespaces).map(({ id: [name = ''] }) => name)
+  const isNamed = (digest: string) =>
+    begunFrom.has(digest) || owners.some((owner) => view.get(contents, owner, digest) !== undefined)
+  for await (const digest of blobs.all ? digestsOf(backend, ctx) : blobs.names) {
+    if (isNamed(digest)) continue
+    await attempt(log, { digest }, () => backend.delete(ctx, digest)).catch(() => dirty.blobs.add(digest))
   }
-  for await (const { digest } of backend.walk(ctx, [])) {
-    if (digests.has(digest)) continue
-    await attempt(log, { digest }, () => backend.delete(ctx, digest))
-  }
-  for (const { ref } of await backend.listStatuses(ctx, [])) {
-    if (!refs.has(ref)) await attempt(log, { ref }, () => backend.abort(ctx, ref))
+
+  const refs = new Set(records.map(({ backend }) => backend))
+  for (const ref of writes.all ? (await backend.listStatuses(ctx, [])).map((status) => status.ref) : writes.names) {
+    if (refs.has(ref)) continue
+    await attempt(log, { ref }, () => backend.abort(ctx, ref)).catch(() => dirty.ingests.add(ref))
   }
 }
 
-/** Removes the snapshots that no namespace names, children before parents. Nobody may add any meanwhile. */
-export async function sweepSnapshots(view: View, name: string, backend: Snapshotter, log: Logger): Promise<void> {
+async function* digestsOf(backend: ContentStore, ctx: Context): AsyncIterable<string> {
+  for await (const { digest } of backend.walk(ctx, [])) yield digest
+}
+
+/** Removes the snapshots among the suspects that no namespace names, children before parents. Nobody may add any meanwhile. */
+export async function sweepSnapshots(view: View, name: string, backend: Snapshotter, dirty: Dirty, log: Logger): Promise<void> {
+  const suspects = dirty.snapshots.get(name)?.take()
+  if (suspects === undefined) return
   const ctx = background('', { log })
   const named = new Set(
     view
@@ -30,15 +41,22 @@ export async function sweepSnapshots(view: View, name: string, backend: Snapshot
       .filter(({ id }) => id[1] === name)
       .map(({ record }) => record.backend),
   )
-  const parents = new Map<string, string>()
-  for await (const snapshot of backend.walk(ctx, [])) parents.set(snapshot.name, snapshot.parent)
-  for (const key of childrenFirst(parents)) {
-    if (!named.has(key)) await attempt(log, { snapshotter: name, key }, () => backend.remove(ctx, key))
+  for (const key of suspects.all ? await allChildrenFirst(backend, ctx) : childrenFirst(suspects)) {
+    if (named.has(key)) continue
+    await attempt(log, { snapshotter: name, key }, () => backend.remove(ctx, key)).catch(() => dirty.addSnapshot(name, key))
   }
   await backend.cleanup?.(ctx)
 }
 
-function childrenFirst(parents: ReadonlyMap<string, string>): string[] {
+/** Names are numbered, and children come later than their parents. */
+function childrenFirst({ names }: Suspects): string[] {
+  const numberOf = (key: string) => Number(/^[^/]*\/(\d+)\//.exec(key)?.[1] ?? 0)
+  return [...names].sort((a, b) => numberOf(b) - numberOf(a))
+}
+
+async function allChildrenFirst(backend: Snapshotter, ctx: Context): Promise<string[]> {
+  const parents = new Map<string, string>()
+  for await (const { name, parent } of backend.walk(ctx, [])) parents.set(name, parent)
   const depths = new Map<string, number>()
   for (const key of parents.keys()) {
     const path: string[] = []
@@ -53,13 +71,13 @@ function childrenFirst(parents: ReadonlyMap<string, string>): string[] {
   return [...parents.keys()].sort((a, b) => (depths.get(b) ?? 0) - (depths.get(a) ?? 0))
 }
 
-/** One object that resists must not keep the rest. */
+/** One object that resists must not keep the rest: it is told and tried again another time. */
 async function attempt(log: Logger, fields: Readonly<Record<string, string>>, remove: () => Promise<void>): Promise<void> {
   try {
     await remove()
   } catch (error) {
     if (isNotFound(error)) return
-    if (isFailedPrecondition(error)) log.debug('garbage is still in use', { ...fields, error })
-    else log.warn('cannot remove garbage', { ...fields, error })
+    log.warn('cannot remove garbage', { ...fields, error })
+    throw error
   }
 }
