@@ -450,7 +450,7 @@ class Runtime implements LinuxRuntime {
 
   async close(): Promise<void> {
     this.#closing = true
-    this.#use.close()
+    await this.#use.close()
     for (const { shimLog } of this.#tasks.values()) shimLog.close()
     this.#pool.close()
   }

@@ -11,7 +11,8 @@ export interface ShimUse {
   enter(shim: Shim): Shim
   /** Ends a use. Settles, for the last use of a shim that is not kept, when the shim has ended. */
   leave(shim: Shim): Promise<void>
-  close(): void
+  /** Ends the shims that have nothing to do; the others go on. */
+  close(): Promise<void>
 }
 
 export function createShimUse(idleMs: number, end: (shim: Shim) => Promise<void>): ShimUse {
@@ -74,8 +75,9 @@ export function createShimUse(idleMs: number, end: (shim: Shim) => Promise<void>
       if (!kept.has(shim)) return end(shim)
       idle.set(shim, setTimeout(() => void retire(shim), idleMs).unref())
     },
-    close: () => {
+    close: async () => {
       for (const timer of idle.values()) clearTimeout(timer)
+      await Promise.all([...idle.keys()].map(retire))
     },
   }
 }
