@@ -314,10 +314,9 @@ describe.runIf(process.getuid?.() === 0)('whiteouts', () => {
 describe.runIf(process.getuid?.() === 0)('mounts', () => {
   test('are seen by nobody else and gone afterwards', async () => {
     const tempRoot = join(dir, 'tmp')
-    const before = readFileSync('/proc/self/mountinfo', 'utf8')
     async function* watched() {
       yield* streamOf(layer({ name: 'f', data: 'x' }))
-      expect(readFileSync('/proc/self/mountinfo', 'utf8')).toBe(before)
+      expect(readFileSync('/proc/self/mountinfo', 'utf8')).not.toContain(dir)
     }
     await archive.apply(watched(), {
       kind: 'mounts',
@@ -334,7 +333,7 @@ describe.runIf(process.getuid?.() === 0)('mounts', () => {
       }),
     ).rejects.toThrow(/mount source: .* err: no such file or directory/)
     expect(readdirSync(tempRoot)).toEqual([])
-    expect(readFileSync('/proc/self/mountinfo', 'utf8')).toBe(before)
+    expect(readFileSync('/proc/self/mountinfo', 'utf8')).not.toContain(dir)
   })
 
   test('an aborted job stops, and its thread goes on with the next one', async () => {

@@ -191,7 +191,6 @@ describe.runIf(process.getuid?.() === 0)('the layer between two trees', () => {
 describe.runIf(process.getuid?.() === 0)('a comparison', () => {
   test('that nobody reads to the end stops and leaves nothing mounted', async () => {
     for (let i = 0; i < 20; i++) writeFileSync(join(dir, 'upper', String(i)), Buffer.alloc(1 << 20))
-    const before = readFileSync('/proc/self/mountinfo', 'utf8')
     const comparison = archive.compare([], [bind('upper')], { tempRoot: join(dir, 'tmp') })
     for await (const part of comparison.bytes) {
       expect(part.length).toBeGreaterThan(0)
@@ -199,7 +198,7 @@ describe.runIf(process.getuid?.() === 0)('a comparison', () => {
     }
     await expect(comparison.result).rejects.toThrow('aborted')
     expect(readdirSync(join(dir, 'tmp'))).toEqual([])
-    expect(readFileSync('/proc/self/mountinfo', 'utf8')).toBe(before)
+    expect(readFileSync('/proc/self/mountinfo', 'utf8')).not.toContain(dir)
   })
 
   test('is ended by its signal', async () => {

@@ -1,0 +1,158 @@
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+// The built package: its thread is a file of its own.
+import {
+  cleanupTempMounts,
+  type Mount,
+  mountAll,
+  mountsBelow,
+  unmount,
+  unmountAll,
+  unmountMounts,
+  unmountRecursive,
+  withTempMount,
+} from '@containerd-ts/mount'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+
+let dir: string
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'mount-'))
+  for (const name of ['target', 'source']) mkdirSync(join(dir, name))
+})
+afterEach(async () => {
+  await unmountRecursive(dir)
+  expect(await mountsBelow(dir)).toEqual([])
+  rmSync(dir, { recursive: true })
+})
+
+const bind = (...options: string[]): Mount => ({
+  type: 'bind',
+  source: join(dir, 'source'),
+  target: '',
+  options: ['rbind', ...options],
+})
+const tmpfs = (target = ''): Mount => ({ type: 'tmpfs', source: 'tmpfs', target, options: ['size=64k'] })
+
+describe.runIf(process.getuid?.() === 0)('mountAll', () => {
+  const target = () => join(dir, 'target')
+
+  test('a read-only bind mount is read-only', async () => {
+    writeFileSync(join(dir, 'source/file'), 'x')
+    await mountAll([bind('ro')], target())
+    expect(readFileSync(join(target(), 'file'), 'utf8')).toBe('x')
+    expect(() => writeFileSync(join(target(), 'file'), 'y')).toThrow('EROFS')
+    writeFileSync(join(dir, 'source/file'), 'y')
+  })
+
+  test('one below another, links confined to the target', async () => {
+    mkdirSync(join(dir, 'source/etc'))
+    symlinkSync('/etc', join(dir, 'source/link'))
+    const mounts = [bind('rw'), tmpfs('link')]
+    await mountAll(mounts, target())
+    expect((await mountsBelow(dir)).map((m) => m.mountPoint)).toEqual([join(target(), 'etc'), target()])
+    await unmountMounts(mounts, target())
+    expect(await mountsBelow(dir)).toEqual([])
+  })
+
+  test('128 layers, more than fit into a page, without changing the directory of the process', async () => {
+    const layers = Array.from({ length: 128 }, (_, i) => join(dir, 'a-rather-long-name-for-a-directory', String(i), 'fs'))
+    for (const [i, layer] of layers.entries()) {
+      mkdirSync(layer, { recursive: true })
+      writeFileSync(join(layer, `file${i}`), '')
+      writeFileSync(join(layer, 'same'), String(i))
+    }
+    const cwd = process.cwd()
+    await mountAll([{ type: 'overlay', source: 'overlay', target: '', options: [`lowerdir=${layers.join(':')}`] }], target())
+    expect(readdirSync(target()).length).toBe(129)
+    expect(readFileSync(join(target(), 'same'), 'utf8')).toBe('0')
+    expect(process.cwd()).toBe(cwd)
+    const broken = [...layers, join(dir, 'a-rather-long-name-for-a-directory', 'none')]
+    await expect(
+      mountAll([{ type: 'overlay', source: 'overlay', target: '', options: [`lowerdir=${broken.join(':')}`] }], target()),
+    ).rejects.toMatchObject({ name: 'MountError', code: 'ENOENT' })
+  })
+
+  test('a failure names everything, and undoes what was done when asked to', async () => {
+    const wrong: Mount = { type: 'nosuchfs', source: 'none', target: '', options: ['a=b', 'ro'] }
+    await expect(mountAll([tmpfs(), wrong], target(), { undo: true })).rejects.toMatchObject({
+      code: 'ENODEV',
+      message: `mount source: "none", target: "${target()}", fstype: nosuchfs, flags: 1, data: "a=b", err: no such device`,
+    })
+    expect(await mountsBelow(dir)).toEqual([])
+    await expect(mountAll([tmpfs(), wrong], target())).rejects.toThrow()
+    expect((await mountsBelow(dir)).length).toBe(1)
+  })
+
+  test('what it does not do, it refuses', async () => {
+    for (const mount of [bind('loop'), bind('uidmap=0:1:2', 'gidmap=0:1:2'), { ...bind(), type: 'fuse3.x' }]) {
+      await expect(mountAll([mount], target())).rejects.toMatchObject({ code: 'Unimplemented' })
+    }
+  })
+})
+
+describe.runIf(process.getuid?.() === 0)('unmounting', () => {
+  test('stacked mounts, and what is not mounted', async () => {
+    const target = join(dir, 'target')
+    for (let i = 0; i < 3; i++) await mountAll([tmpfs()], target)
+    expect(await unmount(target)).toBe(true)
+    await unmountAll(target)
+    expect(await unmount(target)).toBe(false)
+    await unmountAll(join(dir, 'none'))
+    await unmountAll('')
+    await unmountRecursive(join(dir, 'none'))
+  })
+
+  test('waits for what is busy', async () => {
+    const target = join(dir, 'target')
+    await mountAll([tmpfs()], target)
+    mkdirSync(join(target, 'in'))
+    const cwd = process.cwd()
+    process.chdir(join(target, 'in'))
+    setTimeout(() => process.chdir(cwd), 120)
+    expect(await unmount(target)).toBe(true)
+  })
+
+  test('nested mounts, deepest first', async () => {
+    await mountAll([tmpfs()], join(dir, 'target'))
+    mkdirSync(join(dir, 'target/a/b'), { recursive: true })
+    await mountAll([tmpfs()], join(dir, 'target/a'))
+    mkdirSync(join(dir, 'target/a/b'))
+    await mountAll([tmpfs()], join(dir, 'target/a/b'))
+    await unmountRecursive(join(dir, 'target'))
+    expect(await mountsBelow(dir)).toEqual([])
+  })
+})
+
+describe.runIf(process.getuid?.() === 0)('temporary mounts', () => {
+  test('are gone afterwards, also when the use fails, and no data with them', async () => {
+    writeFileSync(join(dir, 'source/file'), 'kept')
+    const root = join(dir, 'temp')
+    const seen = await withTempMount([bind('rw')], { root, readonly: true }, async (path) => {
+      expect(() => writeFileSync(join(path, 'x'), '')).toThrow('EROFS')
+      return readdirSync(path)
+    })
+    expect(seen).toEqual(['file'])
+    await expect(
+      withTempMount([bind('rw')], { root }, async () => {
+        throw new Error('failed')
+      }),
+    ).rejects.toThrow('failed')
+    await expect(withTempMount([bind('rw'), { ...bind(), source: '/none' }], { root }, async () => {})).rejects.toThrow(
+      'mount source',
+    )
+    expect(readdirSync(root)).toEqual([])
+    expect(existsSync(join(dir, 'source/file'))).toBe(true)
+  })
+
+  test('of an earlier run are detached, and their directories removed when empty', async () => {
+    const root = join(dir, 'temp')
+    for (const name of ['containerd-mount1', 'containerd-mount2', 'other']) mkdirSync(join(root, name), { recursive: true })
+    await mountAll([bind('rw')], join(root, 'containerd-mount1'))
+    writeFileSync(join(root, 'containerd-mount2/data'), 'kept')
+    await cleanupTempMounts(root)
+    expect(readdirSync(root).sort()).toEqual(['containerd-mount2', 'other'])
+    expect(await mountsBelow(dir)).toEqual([])
+    await cleanupTempMounts(join(dir, 'none'))
+  })
+})
