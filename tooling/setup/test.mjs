@@ -12,7 +12,7 @@ setUpWorkspace()
 run('node', ['tooling/checks/manifests.mjs'])
 run('node', ['tooling/checks/arrows.mjs'])
 run('node', ['tooling/generate/generate.mjs', '--check'])
-run('pnpm', ['exec', 'knip', '--no-progress'])
+run('pnpm', ['exec', 'knip', '--no-progress', '--no-config-hints'])
 run('turbo', ['run', 'lint', 'typecheck', '--output-logs=errors-only', '--log-order=grouped'])
 run('node', ['tooling/checks/publish.mjs'])
 

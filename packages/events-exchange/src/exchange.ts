@@ -40,7 +40,8 @@ export function createExchange(options: ExchangeOptions = {}): Exchange {
       deliver({ timestamp: now(), namespace, topic, event })
     },
     async forward(_ctx, envelope) {
-      if (envelope.namespace === '') throw new InvalidArgumentError('event envelope has invalid namespace: identifier must not be empty')
+      if (envelope.namespace === '')
+        throw new InvalidArgumentError('event envelope has invalid namespace: identifier must not be empty')
       validateIdentifier(envelope.namespace, 'event envelope has invalid namespace')
       validateTopic(envelope.topic)
       deliver(envelope)

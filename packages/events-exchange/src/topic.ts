@@ -6,5 +6,6 @@ export function validateTopic(topic: string): void {
   if (topic === '') throw new InvalidArgumentError(`${prefix} must not be empty`)
   if (!topic.startsWith('/')) throw new InvalidArgumentError(`${prefix} must start with '/'`)
   if (topic === '/') throw new InvalidArgumentError(`${prefix} must have at least one component`)
-  for (const component of topic.slice(1).split('/')) validateIdentifier(component, `${prefix} failed validation on component ${quote(component)}`)
+  for (const component of topic.slice(1).split('/'))
+    validateIdentifier(component, `${prefix} failed validation on component ${quote(component)}`)
 }

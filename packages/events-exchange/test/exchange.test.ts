@@ -85,16 +85,30 @@ describe('exchange', () => {
     expect(hasCode(await failure(exchange.publish(background(), '/x', empty)), 'FailedPrecondition')).toBe(true)
     for (const namespace of ['', 'a/b']) {
       const envelope = { timestamp: { seconds: 0, nanos: 0 }, namespace, topic: '/x', event: empty }
-      expect((await failure(exchange.forward(background(), envelope)))?.message).toMatch(/^event envelope has invalid namespace: /)
+      expect((await failure(exchange.forward(background(), envelope)))?.message).toMatch(
+        /^event envelope has invalid namespace: /,
+      )
     }
     expect(() => exchange.subscribe(background(), ['a=b'])).toThrow(/parse error/)
   })
 })
 
 describe('filters on the payload', () => {
-  const container = packAny('containerd.events.ContainerCreate', ContainerCreate, ContainerCreate.fromPartial({ id: 'c1', runtime: { name: 'rt' } }))
-  const task = packAny('type.googleapis.com/containerd.events.TaskCreate', TaskCreate, TaskCreate.fromPartial({ containerId: 'c1', pid: 7, io: { terminal: true } }))
-  const image = packAny('containerd.services.images.v1.ImageCreate', ImageCreate, ImageCreate.fromPartial({ name: 'i', labels: { 'a.b/c': 'd' } }))
+  const container = packAny(
+    'containerd.events.ContainerCreate',
+    ContainerCreate,
+    ContainerCreate.fromPartial({ id: 'c1', runtime: { name: 'rt' } }),
+  )
+  const task = packAny(
+    'type.googleapis.com/containerd.events.TaskCreate',
+    TaskCreate,
+    TaskCreate.fromPartial({ containerId: 'c1', pid: 7, io: { terminal: true } }),
+  )
+  const image = packAny(
+    'containerd.services.images.v1.ImageCreate',
+    ImageCreate,
+    ImageCreate.fromPartial({ name: 'i', labels: { 'a.b/c': 'd' } }),
+  )
   const broken = { typeUrl: 'containerd.events.TaskExit', value: new Uint8Array([0xff, 0xff]) }
 
   it.each<[string, string[]]>([
