@@ -21,7 +21,7 @@ export async function runDaemon(config: DaemonConfig, stop: AbortSignal): Promis
   try {
     const daemon = await serve(config, { log, signal: stop, daemon: { version, revision } })
     if (!stop.aborted) await new Promise((resolve) => stop.addEventListener('abort', resolve, { once: true }))
-    log.info('stopping containerd', { reason: stop.reason })
+    log.info('stopping containerd', { reason: String(stop.reason) })
     await daemon.close()
   } catch (error) {
     // A signal during the boot is an ordinary stop.

@@ -1,7 +1,7 @@
 // Imported first, so that a signal that arrives while the rest is still loading stops the daemon like any other.
 const controller = new AbortController()
 
-for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => controller.abort(new Error(`stopped by ${signal}`)))
+for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => controller.abort(signal))
 process.on('SIGPIPE', () => {})
 
 /** Aborted by SIGTERM or SIGINT. */

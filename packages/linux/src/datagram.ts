@@ -5,7 +5,7 @@ const SOCK_DGRAM = 2
 const SOCK_CLOEXEC = 0o2000000
 const socket = bind('int socket(int domain, int type, int protocol)')
 const sendto = bind(
-  'ssize_t sendto(int fd, const void *data, size_t length, int flags, const void *address, uint32_t addressLength)',
+  'int64_t sendto(int fd, const void *data, size_t length, int flags, const void *address, uint32_t addressLength)',
 )
 const close = bind('int close(int fd)')
 
