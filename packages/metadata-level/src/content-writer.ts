@@ -9,6 +9,7 @@ import {
   FailedPreconditionError,
   type IngestStatus,
   isAlreadyExists,
+  type Labels,
   quote,
   validateLabels,
   withoutEmptyLabels,
@@ -42,11 +43,14 @@ export function ownWriter(deps: ContentDeps, place: Place, writer: ContentWriter
     truncate: () => writer.truncate(),
     close: () => writer.close(),
     async commit(ctx, options) {
-      const labels = await checkedLabels(options).catch(async (error: unknown) => {
+      let labels: Labels
+      try {
+        labels = checked(options, place, writer.status().offset)
+      } catch (error) {
         // An attempt to commit ends a writer, whatever comes of it.
         await writer.close()
         throw error
-      })
+      }
       return deps.lock.shared(async () => {
         const { offset } = writer.status()
         // Without an expected digest the blob gets the running one.
@@ -113,11 +117,8 @@ export function sharedWriter(deps: ContentDeps, place: Place, blob: ContentInfo)
       if (own !== undefined) return own.commit(ctx, options)
       if (closed) throw new FailedPreconditionError(`writer of ref ${quote(place.ref)} is closed`)
       closed = true
-      const labels = await checkedLabels(options)
-      const { sizeBytes = 0, expected = '' } = options
-      if (sizeBytes !== 0 && sizeBytes !== blob.sizeBytes) {
-        throw new FailedPreconditionError(`${quote(place.ref)} failed size validation: ${blob.sizeBytes} != ${sizeBytes}`)
-      }
+      const labels = checked(options, place, blob.sizeBytes)
+      const { expected = '' } = options
       if (expected !== '' && expected !== blob.digest) throw new FailedPreconditionError(`${quote(place.ref)} unexpected digest`)
       return deps.lock.shared(async () => {
         // The ingest names the blob, so no sweep has taken it; someone else may have.
@@ -163,8 +164,12 @@ async function finish(
   return { digest, ...record }
 }
 
-async function checkedLabels({ labels = {} }: CommitOptions): Promise<ContentInfo['labels']> {
+/** What the backend would find wrong, said in the words of the namespace; gives back the labels to keep. */
+function checked({ sizeBytes = 0, labels = {} }: CommitOptions, { ref }: Place, size: number): Labels {
   validateLabels(labels, 'info.Labels')
+  if (sizeBytes !== 0 && sizeBytes !== size) {
+    throw new FailedPreconditionError(`${quote(ref)} failed size validation: ${size} != ${sizeBytes}`)
+  }
   return withoutEmptyLabels(labels)
 }
 
