@@ -83,6 +83,8 @@ export function openArchive(options: ArchiveOptions = {}): Archive {
     const writer = createRingWriter(ring)
     const abort = () => writer.abort()
     signal?.addEventListener('abort', abort, { once: true })
+    // It may have come while the beginning was read.
+    if (signal?.aborted) abort()
 
     let feedError: unknown
     const feed = async () => {

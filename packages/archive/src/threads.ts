@@ -27,11 +27,20 @@ export function createThreads({ max, idleMs }: ThreadsOptions): Threads {
   let closed = false
 
   function start(): Thread {
-    const worker = new Worker(new URL('./archive-worker.js', import.meta.url), { stderr: false })
+    const worker = new Worker(new URL('./archive-worker.js', import.meta.url))
     const thread: Thread = { worker }
     all.add(thread)
-    worker.once('exit', () => all.delete(thread))
+    worker.once('exit', () => forget(thread))
+    // Whoever waits for the thread hears of it too; one that nobody waits for is simply gone.
+    worker.on('error', () => {})
     return thread
+  }
+
+  function forget(thread: Thread): void {
+    all.delete(thread)
+    clearTimeout(thread.idle)
+    const index = free.indexOf(thread)
+    if (index >= 0) free.splice(index, 1)
   }
 
   async function take(signal: AbortSignal | undefined): Promise<Thread> {
@@ -43,6 +52,7 @@ export function createThreads({ max, idleMs }: ThreadsOptions): Threads {
 
   function nextFree(signal: AbortSignal | undefined): Promise<Thread> {
     return new Promise((resolve, reject) => {
+      if (signal?.aborted) throw signal.reason
       const abort = () => {
         waiting.splice(waiting.indexOf(got), 1)
         reject(signal?.reason)
@@ -59,7 +69,7 @@ export function createThreads({ max, idleMs }: ThreadsOptions): Threads {
   /** `usable` is false when the thread must not see another job. */
   function giveBack(thread: Thread, usable: boolean): void {
     if (!usable || closed) {
-      all.delete(thread)
+      forget(thread)
       void thread.worker.terminate()
       const next = waiting.shift()
       if (next !== undefined && !closed) next(start())
@@ -73,8 +83,7 @@ export function createThreads({ max, idleMs }: ThreadsOptions): Threads {
     // An idle thread does not keep the process running.
     thread.worker.unref()
     thread.idle = setTimeout(() => {
-      free.splice(free.indexOf(thread), 1)
-      all.delete(thread)
+      forget(thread)
       void thread.worker.terminate()
     }, idleMs)
     thread.idle.unref()
