@@ -17,5 +17,6 @@ await bundle({
   entry: 'src/main.ts',
   // Packages with native code look for it beside their own files.
   external: ['koffi', 'classic-level'],
+  warmUp: ['config', 'default'],
   define: { CONTAINERD_TS_VERSION: JSON.stringify(version), CONTAINERD_TS_REVISION: JSON.stringify(revision()) },
 })

@@ -39,13 +39,17 @@ function ignoreTermination(): void {
   process.on('SIGINT', () => {})
 }
 
+async function main(): Promise<void> {
+  try {
+    if (!(await run(parseFlags(process.argv.slice(2))))) process.exit(0)
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error)
+    announce(message)
+    writeSync(2, `${basename(process.argv[1] ?? script)}: ${message}\n`)
+    process.exit(1)
+  }
+}
+
 // Whatever Node wants to say would be taken for a part of the answer.
 process.removeAllListeners('warning')
-try {
-  if (!(await run(parseFlags(process.argv.slice(2))))) process.exit(0)
-} catch (error) {
-  const message = error instanceof Error ? error.message : String(error)
-  announce(message)
-  writeSync(2, `${basename(process.argv[1] ?? script)}: ${message}\n`)
-  process.exit(1)
-}
+void main()

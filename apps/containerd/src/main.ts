@@ -3,6 +3,5 @@ import './builtins.js'
 import './builtins-linux.js'
 import { run } from './cli.js'
 
-process.exitCode = await run(process.argv.slice(2), stop)
 // Idle handles of libraries must not keep a stopped daemon alive.
-process.exit()
+run(process.argv.slice(2), stop).then((code) => process.exit(code))

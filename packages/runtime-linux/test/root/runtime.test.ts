@@ -16,7 +16,7 @@ import { createShimFinder } from '../../src/shim-binary.js'
 import { createShimCommands } from '../../src/shim-command.js'
 
 const shim = fileURLToPath(new URL('../../../../apps/containerd-shim/bin/containerd-shim', import.meta.url))
-const canRun = process.getuid?.() === 0 && existsSync(shim) && existsSync(join(shim, '../../dist/containerd-shim.js'))
+const canRun = process.getuid?.() === 0 && existsSync(shim) && existsSync(join(shim, '../../dist/containerd-shim.cjs'))
 if (!canRun) console.log('skipped: needs root and a built apps/containerd-shim')
 
 interface Heard {
