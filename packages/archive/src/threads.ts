@@ -23,7 +23,7 @@ interface Thread {
 export function createThreads({ max, idleMs }: ThreadsOptions): Threads {
   const all = new Set<Thread>()
   const free: Thread[] = []
-  const waiting: ((thread: Thread) => void)[] = []
+  const waiting: { resolve(thread: Thread): void; reject(reason: unknown): void }[] = []
   let closed = false
 
   function start(): Thread {
@@ -53,16 +53,23 @@ export function createThreads({ max, idleMs }: ThreadsOptions): Threads {
   function nextFree(signal: AbortSignal | undefined): Promise<Thread> {
     return new Promise((resolve, reject) => {
       if (signal?.aborted) throw signal.reason
-      const abort = () => {
-        waiting.splice(waiting.indexOf(got), 1)
-        reject(signal?.reason)
+      const settled = () => signal?.removeEventListener('abort', abort)
+      const place = {
+        resolve(thread: Thread) {
+          settled()
+          resolve(thread)
+        },
+        reject(reason: unknown) {
+          settled()
+          reject(reason)
+        },
       }
-      const got = (thread: Thread) => {
-        signal?.removeEventListener('abort', abort)
-        resolve(thread)
+      const abort = () => {
+        waiting.splice(waiting.indexOf(place), 1)
+        place.reject(signal?.reason)
       }
       signal?.addEventListener('abort', abort, { once: true })
-      waiting.push(got)
+      waiting.push(place)
     })
   }
 
@@ -71,13 +78,12 @@ export function createThreads({ max, idleMs }: ThreadsOptions): Threads {
     if (!usable || closed) {
       forget(thread)
       void thread.worker.terminate()
-      const next = waiting.shift()
-      if (next !== undefined && !closed) next(start())
+      if (!closed) waiting.shift()?.resolve(start())
       return
     }
     const next = waiting.shift()
     if (next !== undefined) {
-      next(thread)
+      next.resolve(thread)
       return
     }
     // An idle thread does not keep the process running.
@@ -92,7 +98,7 @@ export function createThreads({ max, idleMs }: ThreadsOptions): Threads {
 
   return {
     async run(job, signal, onReport) {
-      if (closed) throw new Error('the archive is closed')
+      if (closed) throw closedError()
       const thread = await take(signal)
       let usable = false
       try {
@@ -106,6 +112,7 @@ export function createThreads({ max, idleMs }: ThreadsOptions): Threads {
     },
     async close() {
       closed = true
+      for (const { reject } of waiting.splice(0)) reject(closedError())
       for (const { idle } of free) clearTimeout(idle)
       free.length = 0
       await Promise.all([...all].map(({ worker }) => worker.terminate()))
@@ -138,4 +145,8 @@ function finalReport(worker: Worker, job: Job, onReport: (report: Report) => voi
     worker.on('exit', onExit)
     worker.postMessage(job)
   })
+}
+
+function closedError(): Error {
+  return new Error('the archive is closed')
 }

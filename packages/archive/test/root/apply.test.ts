@@ -382,4 +382,17 @@ describe.runIf(process.getuid?.() === 0)('mounts', () => {
     for (let i = 0; i < 8; i++) expect(read(String(i), 'f')).toBe(`layer ${i}`)
     await few.close()
   })
+
+  test('closing ends what runs and what waits', async () => {
+    const single = openArchive({ threads: 1 })
+    const never = async function* () {
+      yield layer({ name: 'f', data: 'x' }).subarray(0, 512)
+      await new Promise<void>((resolve) => setTimeout(resolve, 200))
+    }
+    const jobs = [0, 1].map(() => single.apply(never(), { kind: 'directory', path: root }).catch((error: Error) => error.message))
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    await single.close()
+    expect(await Promise.all(jobs)).toEqual(['the archive thread ended with code 1', 'the archive is closed'])
+    await expect(single.measure(root)).rejects.toThrow('the archive is closed')
+  })
 })
