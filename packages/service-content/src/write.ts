@@ -49,7 +49,10 @@ export async function* write(
         writer = await store.writer(ctx, { ref, ...sticky })
       } else if (request.expected !== '' && (await isCommitted(store, ctx, request.expected))) {
         await writer.close()
-        await store.abort(ctx, ref)
+        await store.abort(ctx, ref).catch((error: unknown) => {
+          // Somebody else was faster.
+          if (!isNotFound(error)) throw error
+        })
         throw new AlreadyExistsError(`blob with expected digest ${request.expected} exists`)
       }
 
