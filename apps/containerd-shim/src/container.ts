@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { type Any, zeroTimestamp } from '@containerd-ts/api'
 import { CheckpointOptions } from '@containerd-ts/api/containerd/runc/v1/options'
 import type { CreateTaskRequest } from '@containerd-ts/api/containerd/task/v3/task'
-import { type Cgroup, cgroupOf, cgroupPids, cgroupStats, type OomWatch, watchOom } from '@containerd-ts/cgroups'
+import { type Cgroup, cgroupOf, cgroupPids, cgroupStats, type OomWatch, sameCgroup, watchOom } from '@containerd-ts/cgroups'
 import {
   AlreadyExistsError,
   FailedPreconditionError,
@@ -13,10 +13,10 @@ import {
   UnknownError,
   validateIdentifier,
 } from '@containerd-ts/interface'
-import type { Reaper, WindowSize } from '@containerd-ts/linux'
+import { isErrno, type Reaper, type WindowSize } from '@containerd-ts/linux'
 import { checkpointError } from './checkpoint-error.js'
 import { ExecProcess, type ExecRequest } from './exec-process.js'
-import type { Exit, ExitTracker } from './exit-tracker.js'
+import type { Exit, ExitTracker, Expectation } from './exit-tracker.js'
 import type { Log } from './log.js'
 import { createMutex } from './mutex.js'
 import { openProcessIo, type ProcessIo, resize, type StdioDeps } from './process-io.js'
@@ -99,16 +99,16 @@ export class Container {
     validateIdentifier(request.id, 'container id')
     const options = decodeOptions(request.options)
     const container = new Container(request, options, deps)
-    const release = deps.exits.expect()
+    const expectation = deps.exits.expect()
     try {
-      await container.#create()
+      await container.#create(expectation)
       return container
     } finally {
-      release()
+      expectation.end()
     }
   }
 
-  async #create(): Promise<void> {
+  async #create(expectation: Expectation): Promise<void> {
     const { request, bundle } = this
     writeOptions(bundle, this.#options)
     try {
@@ -128,7 +128,7 @@ export class Container {
       throw error
     }
     this.#deps.events.created(this)
-    if (this.pid > 0) this.#follow()
+    if (this.pid > 0) this.#follow(expectation)
   }
 
   get #isRestore(): boolean {
@@ -140,10 +140,10 @@ export class Container {
     return { reaper, namespace, containerId: this.id, ioUid: this.#options.ioUid, ioGid: this.#options.ioGid }
   }
 
-  #follow(): void {
-    this.#cgroup = cgroupOf(this.pid)
+  #follow(expectation: Expectation): void {
+    this.#cgroup = ownCgroup(this.pid)
     if (this.#cgroup !== undefined) this.#oom = watchOom(this.#cgroup, () => this.#deps.events.oom(this))
-    this.#deps.exits.track(this.pid, (exit) => this.#onExit(exit))
+    expectation.track(this.pid, (exit) => this.#onExit(exit))
   }
 
   get state(): ContainerState {
@@ -171,20 +171,20 @@ export class Container {
 
   async #restore(): Promise<void> {
     const { request, bundle } = this
-    const release = this.#deps.exits.expect()
+    const expectation = this.#deps.exits.expect()
     const workPath = this.#options.criuWorkPath === '' ? join(bundle, 'criu-work') : this.#options.criuWorkPath
     mkdirSync(workPath, { recursive: true })
     const paths = { imagePath: request.checkpoint, workPath, parentPath: request.parentCheckpoint }
     try {
       this.#io = await openProcessIo(request, this.#stdioDeps)
       this.pid = await this.#io.run((stdio) => this.#runc.restore(this.id, { ...stdio, ...paths }))
-      this.#follow()
+      this.#follow(expectation)
     } catch (error) {
       await this.#io?.close()
       this.#io = undefined
       throw error
     } finally {
-      release()
+      expectation.end()
       if (this.#options.criuWorkPath === '') rmSync(workPath, { recursive: true, force: true })
     }
   }
@@ -337,7 +337,12 @@ export class Container {
 
   async stats(): Promise<Any> {
     if (this.#cgroup === undefined) throw new NotFoundError('cgroup does not exist')
-    return cgroupStats(this.#cgroup)
+    try {
+      return cgroupStats(this.#cgroup)
+    } catch (error) {
+      if (isErrno(error, 'ENOENT')) throw new NotFoundError('cgroup does not exist', { cause: error })
+      throw error
+    }
   }
 
   checkpoint(path: string, options: Any | undefined): Promise<void> {
@@ -422,4 +427,11 @@ function isEnding(pid: number): boolean {
   } catch {
     return true
   }
+}
+
+/** The cgroup of a container's process; undefined when it has none of its own, as with a runtime that may not make one. */
+function ownCgroup(pid: number): Cgroup | undefined {
+  const cgroup = cgroupOf(pid)
+  const ours = cgroupOf(process.pid)
+  return cgroup !== undefined && ours !== undefined && sameCgroup(cgroup, ours) ? undefined : cgroup
 }

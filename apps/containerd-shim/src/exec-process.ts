@@ -2,7 +2,7 @@ import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Any, zeroTimestamp } from '@containerd-ts/api'
 import { FailedPreconditionError, InvalidArgumentError, NotFoundError, UnknownError } from '@containerd-ts/interface'
-import type { Exit, ExitTracker } from './exit-tracker.js'
+import type { Exit, ExitTracker, Expectation } from './exit-tracker.js'
 import { createMutex } from './mutex.js'
 import { openProcessIo, type ProcessIo, resize, type StdioDeps } from './process-io.js'
 import type { Runc } from './runc.js'
@@ -68,9 +68,9 @@ export class ExecProcess {
       if (this.#state !== 'created') throw new UnknownError(`cannot start a ${this.#state} process`)
       this.#deps.checkAlive()
       this.#deps.enter()
-      const release = this.#deps.exits.expect()
+      const expectation = this.#deps.exits.expect()
       try {
-        await this.#run()
+        await this.#run(expectation)
         return this.pid
       } catch (error) {
         this.#deps.leave()
@@ -82,12 +82,12 @@ export class ExecProcess {
         this.#deps.checkAlive()
         throw error
       } finally {
-        release()
+        expectation.end()
       }
     })
   }
 
-  async #run(): Promise<void> {
+  async #run(expectation: Expectation): Promise<void> {
     const { bundle, containerId, runc, stdio } = this.#deps
     const processFile = join(bundle, `${this.id}.process.json`)
     writeFileSync(processFile, processJson(this.request), { mode: 0o600 })
@@ -101,7 +101,7 @@ export class ExecProcess {
     }
     this.#state = 'running'
     this.#deps.onStarted(this.pid)
-    this.#deps.exits.track(this.pid, (exit) => this.#exited(exit))
+    expectation.track(this.pid, (exit) => this.#exited(exit))
   }
 
   #exited(exit: Exit): void {

@@ -11,26 +11,29 @@ const script = fileURLToPath(import.meta.url)
 
 /** Carries out one invocation. True when the process shall go on, to serve. */
 async function run(flags: Flags): Promise<boolean> {
-  if (flags.version) return ended(printVersion())
-  if (flags.info) return ended(await printInfo())
-  if (flags.namespace === '') throw new Error('shim namespace cannot be empty')
+  if (flags.version) printVersion()
+  else if (flags.info) await printInfo()
+  else if (flags.namespace === '') throw new Error('shim namespace cannot be empty')
+  else return act(flags)
+  return false
+}
+
+async function act(flags: Flags): Promise<boolean> {
   switch (flags.action) {
     case 'start':
       ignoreTermination()
-      return ended(await start(flags, script))
+      await start(flags, script)
+      return false
     case 'delete':
       ignoreTermination()
-      return ended(await cleanUp(flags))
+      await cleanUp(flags)
+      return false
     case '':
       await runServer(flags)
       return true
     default:
       throw new Error(`unknown action ${JSON.stringify(flags.action)}`)
   }
-}
-
-function ended(_nothing: void): false {
-  return false
 }
 
 // A daemon that is told to end must not tear a start or a clean-up with it: it would leave half of one.

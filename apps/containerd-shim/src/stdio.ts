@@ -118,7 +118,7 @@ async function openOutput({ stdout, stderr }: StdioPaths, deps: StdioDeps, held:
       return { stdout: copy.fd, stderr: copy.fd, copies: [copy.done] }
     }
     default: {
-      const opened = await Promise.all([openFifoOrFile(stdout, deps, held), openFifoOrFile(stderr, deps, held)])
+      const opened = await openBoth((uri, signal) => openFifoOrFile(uri, deps, held, signal), stdout, stderr)
       return {
         stdout: opened[0].fd,
         stderr: opened[1].fd,
@@ -128,13 +128,39 @@ async function openOutput({ stdout, stderr }: StdioPaths, deps: StdioDeps, held:
   }
 }
 
-async function openFifoOrFile(uri: string, deps: StdioDeps, held: Resources): Promise<{ fd: number; done?: Promise<void> }> {
+/** Opens both at the same time; when one fails, the other is not waited for and nothing of it is left to come. */
+async function openBoth<T>(
+  open: (uri: string, signal: AbortSignal) => Promise<T>,
+  stdout: string,
+  stderr: string,
+): Promise<[T, T]> {
+  const giveUp = new AbortController()
+  const opening = [stdout, stderr].map(async (uri) => {
+    try {
+      return await open(uri, giveUp.signal)
+    } catch (error) {
+      giveUp.abort(error)
+      throw error
+    }
+  })
+  await Promise.allSettled(opening)
+  giveUp.signal.throwIfAborted()
+  const [first, second] = await Promise.all(opening)
+  return [first as T, second as T]
+}
+
+async function openFifoOrFile(
+  uri: string,
+  deps: StdioDeps,
+  held: Resources,
+  signal: AbortSignal,
+): Promise<{ fd: number; done?: Promise<void> }> {
   const target = parseStdio(uri)
   if (target.kind !== 'fifo') throw new UnknownError(`containerd-shim: opening file ${JSON.stringify(uri)} failed: no path`)
   if (statSync(target.path, { throwIfNoEntry: false })?.isFIFO() !== true) return openFileCopy(target.path, deps, held)
   try {
     // The reader comes first: it is a sign of life, and what is written into a FIFO that nobody ever opened would be lost.
-    const fd = await openFifoForWriting(target.path)
+    const fd = await openFifoForWriting(target.path, { signal })
     held.child.add(fd)
     giveAway([fd], deps)
     // Held too, so that a client that goes away neither kills the process nor loses what it writes until another one comes.
