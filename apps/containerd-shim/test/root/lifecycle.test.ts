@@ -210,6 +210,7 @@ describe.runIf(process.getuid?.() === 0)('a container of a shim', () => {
   })
 
   test('tells what it uses, changes its limits, and is reported when memory runs out', async () => {
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: it is the shell that reads it.
     const script = 'while true; do x=$x$x; test ${#x} -gt 1 || x=aaaaaaaaaaaaaaaa; done'
     const bundle = stage.bundle('c1', { memoryLimit: 32 << 20, args: ['sh', '-c', `sleep 0.5; ${script}`] })
     const shim = await stage.start('c1')
