@@ -21,7 +21,7 @@ import { gzipSync } from 'node:zlib'
 import { type ApplyTarget, type Archive, openArchive, TarType } from '@containerd-ts/archive'
 import { getXattr, makeNode, setXattr } from '@containerd-ts/linux'
 import { mountAll, unmountAll } from '@containerd-ts/mount'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { directory, type Entry, hardlink, layer, streamOf, symlink } from '../layer.js'
 
 let archive: Archive
@@ -385,12 +385,20 @@ describe.runIf(process.getuid?.() === 0)('mounts', () => {
 
   test('closing ends what runs and what waits', async () => {
     const single = openArchive({ threads: 1 })
-    const never = async function* () {
+    let release = () => {}
+    const released = new Promise<void>((resolve) => {
+      release = resolve
+    })
+    const waits = async function* () {
       yield layer({ name: 'f', data: 'x' }).subarray(0, 512)
-      await new Promise<void>((resolve) => setTimeout(resolve, 200))
+      await released
     }
-    const jobs = [0, 1].map(() => single.apply(never(), { kind: 'directory', path: root }).catch((error: Error) => error.message))
+    const start = () => single.apply(waits(), { kind: 'directory', path: root }).catch((error: Error) => error.message)
+    const running = start()
+    await vi.waitFor(() => expect(existsSync(at('f'))).toBe(true))
+    const jobs = [running, start()]
     await new Promise((resolve) => setTimeout(resolve, 50))
+    setTimeout(release, 50)
     await single.close()
     expect(await Promise.all(jobs)).toEqual(['the archive thread ended with code 1', 'the archive is closed'])
     await expect(single.measure(root)).rejects.toThrow('the archive is closed')
