@@ -117,7 +117,6 @@ export async function createContentStore(options: ContentStoreOptions): Promise<
       if (ref === '') throw new InvalidArgumentError('ref must not be empty')
       const lock = locks.acquire(ref)
       try {
-        ctx.signal.throwIfAborted()
         if (expected !== '' && digestProblem(expected) === undefined && (await blobs.exists(expected))) {
           throw new AlreadyExistsError(`content ${expected}`)
         }

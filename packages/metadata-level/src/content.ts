@@ -5,7 +5,6 @@ import {
   type ContentInfo,
   type ContentStore,
   type Context,
-  digestProblem,
   type IngestStatus,
   InvalidArgumentError,
   isNotFound,
@@ -176,8 +175,7 @@ export function createContentView(deps: ContentDeps, policy: ContentSharingPolic
 
   /** The blob of another namespace that a writer may begin from. */
   async function sharedBlob(ctx: Context, expected: string, total: number): Promise<ContentInfo | undefined> {
-    if (expected === '' || digestProblem(expected) !== undefined) return undefined
-    if (policy === 'isolated' && !isShareable(view, expected)) return undefined
+    if (expected === '' || !isOffered(view, policy, expected)) return undefined
     try {
       const info = await backend.info(ctx, expected)
       return total === 0 || total === info.sizeBytes ? info : undefined
@@ -195,13 +193,12 @@ export function createContentView(deps: ContentDeps, policy: ContentSharingPolic
   }
 }
 
-/** True when a namespace that offers its content to others has it. */
-function isShareable(view: View, digest: string): boolean {
+/** True when a namespace has the blob and lets others begin from it. */
+function isOffered(view: View, policy: ContentSharingPolicy, digest: string): boolean {
   return view
     .list(namespaces)
-    .some(
-      ({ id: [name = ''], record }) => record.labels[shareableLabel] === 'true' && view.get(contents, name, digest) !== undefined,
-    )
+    .filter(({ record }) => policy === 'shared' || record.labels[shareableLabel] === 'true')
+    .some(({ id: [name = ''] }) => view.get(contents, name, digest) !== undefined)
 }
 
 function requireRecord(view: View, namespace: string, digest: string): ContentRecord {

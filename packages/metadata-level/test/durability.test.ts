@@ -8,7 +8,8 @@ import { fileURLToPath } from 'node:url'
 import { createContentStore } from '@containerd-ts/content-local/store'
 import { createExchange } from '@containerd-ts/events-exchange/exchange'
 import { background, hasCode, isNotFound } from '@containerd-ts/interface'
-import { describe, expect, it } from 'vitest'
+import { ClassicLevel } from 'classic-level'
+import { describe, expect, it, vi } from 'vitest'
 import { Database } from '../src/database.js'
 import { createMetadataStore } from '../src/store.js'
 import { schema } from '../src/tables.js'
@@ -117,6 +118,30 @@ describe('the database', () => {
     const again = await Database.open(root, { sync: true }, [])
     expect(again.list(schema).map(({ id: [id] }) => id)).toEqual(['version', 'y'])
     await again.close()
+    await rm(root, { recursive: true })
+  })
+
+  it('fails what it could not write and whatever built on that, and goes on', async () => {
+    const root = await mkdtemp(join(tmpdir(), 'database-'))
+    const database = await Database.open(root, { sync: true }, [])
+    await database.update((tx) => tx.put(schema, ['x'], 1))
+    const batch = vi.spyOn(ClassicLevel.prototype, 'batch').mockRejectedValueOnce(new Error('no space left'))
+    const increment = () =>
+      database.update((tx) => {
+        const next = (tx.get(schema, 'x') ?? 0) + 1
+        tx.put(schema, ['x'], next)
+        return next
+      })
+    const outcomes = await Promise.allSettled([increment(), increment()])
+    batch.mockRestore()
+    for (const outcome of outcomes) {
+      expect(outcome.status === 'rejected' && String(outcome.reason)).toContain(
+        'cannot write metadata: no space left: unavailable',
+      )
+    }
+    expect(database.get(schema, 'x')).toBe(1)
+    expect(await increment()).toBe(2)
+    await database.close()
     await rm(root, { recursive: true })
   })
 })
