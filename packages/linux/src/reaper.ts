@@ -17,9 +17,9 @@ export interface ReaperOptions {
 export interface Reaper {
   /**
    * The exit status of a child: its exit code, or 128 + n when signal n ended it. To be called in the same tick as its spawn.
-   * The process stays alive while it waits.
+   * This process stays alive while it waits, unless `keepAlive` is false: for a child that shall outlive it.
    */
-  wait(pid: number): Promise<number>
+  wait(pid: number, options?: { keepAlive?: boolean }): Promise<number>
   /** Stops collecting; pending waits never settle. */
   close(): void
 }
@@ -27,6 +27,7 @@ export interface Reaper {
 /** Starts to collect exits on SIGCHLD. */
 export function createReaper(options: ReaperOptions): Reaper {
   const waiting = new Map<number, (status: number) => void>()
+  const holding = new Set<number>()
   const status = Buffer.alloc(4)
   let keepAlive: NodeJS.Timeout | undefined
 
@@ -36,7 +37,7 @@ export function createReaper(options: ReaperOptions): Reaper {
     const settle = waiting.get(pid)
     waiting.delete(pid)
     settle?.(code)
-    if (waiting.size === 0) {
+    if (holding.delete(pid) && holding.size === 0) {
       clearInterval(keepAlive)
       keepAlive = undefined
     }
@@ -51,10 +52,12 @@ export function createReaper(options: ReaperOptions): Reaper {
   process.on('SIGCHLD', collect)
 
   return {
-    wait: (pid) =>
+    wait: (pid, { keepAlive: hold = true } = {}) =>
       new Promise((resolve) => {
         waiting.set(pid, resolve)
+        if (!hold) return
         // Signal handlers alone do not keep Node running.
+        holding.add(pid)
         keepAlive ??= setInterval(() => {}, 0x7fff_ffff)
       }),
     close: () => {

@@ -7,6 +7,7 @@ import { type Execution, execute, type Reaper } from '@containerd-ts/linux'
 import { type Bootstrap, parseAnswer } from './bootstrap.js'
 import type { Bundle } from './bundle.js'
 import type { ShimScope } from './config.js'
+import { startResidentShim } from './resident-shim.js'
 import { isNodeScript, type ShimBinary } from './shim-binary.js'
 
 /** What every shim is told of the daemon. */
@@ -36,17 +37,18 @@ export function createShimCommands(deps: ShimCommandDeps): ShimCommands {
   const extra = Object.fromEntries(deps.env.map((entry) => entry.split(/=(.*)/s, 2) as [string, string]))
   const daemonBinary = process.argv[1] ?? process.execPath
 
+  const environment = (bundle: Bundle | undefined) => ({
+    ...process.env,
+    GOMAXPROCS: '2',
+    MAX_SHIM_VERSION: '2',
+    TTRPC_ADDRESS: deps.ttrpcAddress,
+    GRPC_ADDRESS: deps.address,
+    ...(bundle === undefined ? {} : { NAMESPACE: bundle.namespace }),
+    ...extra,
+  })
+
   const run = (binary: ShimBinary, args: readonly string[], options: RunOptions): Promise<Execution> => {
-    const env = {
-      ...process.env,
-      GOMAXPROCS: '2',
-      MAX_SHIM_VERSION: '2',
-      TTRPC_ADDRESS: deps.ttrpcAddress,
-      GRPC_ADDRESS: deps.address,
-      ...(options.bundle === undefined ? {} : { NAMESPACE: options.bundle.namespace }),
-      ...options.env,
-      ...extra,
-    }
+    const env = { ...environment(options.bundle), ...options.env }
     const [file, script] = programOf(binary)
     return execute(deps.reaper, file, {
       args: [...script, ...args],
@@ -66,6 +68,17 @@ export function createShimCommands(deps: ShimCommandDeps): ShimCommands {
 
   return {
     start: async (binary, bundle, options, scope) => {
+      if (binary.own && scope === 'namespace') {
+        return startResidentShim({
+          ...deps,
+          program: programOf(binary),
+          namespace: bundle.namespace,
+          id: bundle.id,
+          daemonAddress: deps.address,
+          cwd: bundle.path,
+          env: environment(bundle),
+        })
+      }
       const input = takesOptionsOnly(binary)
         ? options === undefined
           ? Buffer.alloc(0)

@@ -50,7 +50,7 @@ export async function serveTtrpc<C>(where: Server | { path: string }, options: S
   let closing = false
 
   server.on('connection', (socket: Socket) => {
-    if (closing || options.verifyPeer?.(socket) === false) {
+    if (closing || !accepts(socket, options.verifyPeer)) {
       socket.destroy()
       return
     }
@@ -87,6 +87,15 @@ export async function serveTtrpc<C>(where: Server | { path: string }, options: S
       server.close()
       for (const connection of connections) connection.destroy()
     },
+  }
+}
+
+function accepts(socket: Socket, verify: ((socket: Socket) => boolean) | undefined): boolean {
+  try {
+    return verify?.(socket) !== false
+  } catch {
+    // Gone before it could be asked who it is.
+    return false
   }
 }
 

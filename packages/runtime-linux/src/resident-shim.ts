@@ -1,0 +1,105 @@
+import { createHash } from 'node:crypto'
+import { closeSync, mkdirSync, readSync } from 'node:fs'
+import { connect } from 'node:net'
+import { join } from 'node:path'
+import { UnknownError } from '@containerd-ts/interface'
+import { createPipe, isErrno, oomScoreAdj, pollReadable, type Reaper, setOomScoreAdj, spawn } from '@containerd-ts/linux'
+import type { Bootstrap } from './bootstrap.js'
+
+export interface ResidentShim {
+  /** Program and first arguments of our shim. */
+  program: readonly [string, readonly string[]]
+  namespace: string
+  /** The container that it is started for; in its command line, for people. */
+  id: string
+  /** The daemon's gRPC socket, which tells the shims of several daemons apart. */
+  daemonAddress: string
+  socketDir: string
+  cwd: string
+  env: Readonly<Record<string, string | undefined>>
+  debug: boolean
+  reaper: Reaper
+}
+
+const defaultSocketDir = '/run/containerd/s'
+// No identifier has a slash, so this is no container's id.
+const residentGroup = '/resident'
+
+/**
+ * Our own shim for a whole namespace: the one that runs, or a new one. The `start` action would come to the same, but it is a Node
+ * program too and takes as long to start as the shim itself.
+ *
+ * @throws UnknownError with the shim's words.
+ */
+export async function startResidentShim(options: ResidentShim): Promise<Bootstrap> {
+  const { namespace, daemonAddress } = options
+  const socketDir = options.socketDir === '' ? defaultSocketDir : options.socketDir
+  const name = createHash('sha256')
+    .update(join(daemonAddress, namespace, residentGroup))
+    .digest('hex')
+  const socket = join(socketDir, name)
+  if (!(await isServed(socket))) {
+    mkdirSync(socketDir, { recursive: true, mode: 0o700 })
+    await startServer(options, socket)
+  }
+  return { version: 3, address: `unix://${socket}`, protocol: 'ttrpc' }
+}
+
+async function startServer(options: ResidentShim, socket: string): Promise<void> {
+  const [file, first] = options.program
+  const args = [...first, '-namespace', options.namespace, '-id', options.id, '-address', `unix://${socket}`, '-socket', socket]
+  if (options.debug) args.push('-debug')
+  const ready = createPipe()
+  const env = { ...options.env, CONTAINERD_SHIM_SCOPE: 'namespace', CONTAINERD_SHIM_READY_FD: '3' }
+  let exit: Promise<number>
+  try {
+    const pid = spawn(file, { args, env, cwd: options.cwd, stdio: [null, null, null, ready.write], group: 'session' })
+    // It outlives the daemon, which collects it only if it ends before.
+    exit = options.reaper.wait(pid, { keepAlive: false })
+    raiseOomScore(pid)
+  } catch (error) {
+    closeSync(ready.read)
+    throw error
+  } finally {
+    closeSync(ready.write)
+  }
+  const word = await readToEnd(ready.read)
+  if (word !== 'ok') throw new UnknownError(word === '' ? `the shim ended with status ${await exit}` : word)
+}
+
+// One more than ours, so that the kernel takes shims before the daemon.
+function raiseOomScore(pid: number): void {
+  try {
+    setOomScoreAdj(pid, Math.min(oomScoreAdj(process.pid) + 1, 1000))
+  } catch (error) {
+    // It ended at once, or we may not; both show elsewhere or do not matter.
+    if (!isErrno(error, 'EACCES') && !isErrno(error, 'EPERM') && !isErrno(error, 'ENOENT') && !isErrno(error, 'ESRCH'))
+      throw error
+  }
+}
+
+function readToEnd(fd: number): Promise<string> {
+  return new Promise((resolve) => {
+    const chunks: Buffer[] = []
+    const poll = pollReadable(fd, () => {
+      const chunk = Buffer.alloc(4096)
+      const count = readSync(fd, chunk, 0, chunk.length, null)
+      chunks.push(chunk.subarray(0, count))
+      if (count > 0) return
+      poll.close()
+      closeSync(fd)
+      resolve(Buffer.concat(chunks).toString())
+    })
+  })
+}
+
+function isServed(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ path })
+    socket.once('connect', () => {
+      socket.destroy()
+      resolve(true)
+    })
+    socket.once('error', () => resolve(false))
+  })
+}
