@@ -386,6 +386,8 @@ export class Container {
       for (const exec of this.execs.values()) await exec.delete().catch(() => {})
       await this.#unmount('error')
       this.#state = 'deleted'
+      // One that was never started, as a restore, has no exit to wait for.
+      this.#settle()
       this.#deps.events.deleted(this)
     })
   }
