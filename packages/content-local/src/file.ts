@@ -55,8 +55,8 @@ export class File {
     return fsync(this.#fd)
   }
 
-  stat(): fs.BigIntStats {
-    return fs.fstatSync(this.#fd, { bigint: true })
+  sizeBytes(): number {
+    return fs.fstatSync(this.#fd).size
   }
 
   chmod(mode: number): void {

@@ -16,7 +16,7 @@ import {
 import { type Logger, silentLogger } from '@containerd-ts/plugin'
 import { Blobs } from './blobs.js'
 import { Ingests } from './ingests.js'
-import { openBlob } from './reader.js'
+import { Readers } from './reader.js'
 import { RefLocks } from './ref-locks.js'
 import { openWriter } from './writer.js'
 
@@ -49,6 +49,7 @@ export async function createContentStore(options: ContentStoreOptions): Promise<
   const blobs = await Blobs.open(root)
   const ingests = await Ingests.open(join(root, 'ingest'))
   const locks = new RefLocks()
+  const readers = new Readers()
 
   return {
     async info(_ctx, digest) {
@@ -79,11 +80,12 @@ export async function createContentStore(options: ContentStoreOptions): Promise<
     async delete(_ctx, digest) {
       validateDigest(digest)
       await blobs.exclusively(digest, () => blobs.delete(digest))
+      await readers.forget(digest)
     },
 
     async reader(_ctx, digest) {
       validateDigest(digest)
-      return openBlob(blobs.path(digest), digest)
+      return readers.open(blobs.path(digest), digest)
     },
 
     async status(_ctx, ref) {
@@ -127,7 +129,10 @@ export async function createContentStore(options: ContentStoreOptions): Promise<
       }
     },
 
-    close: () => blobs.close(),
+    async close() {
+      await readers.close()
+      await blobs.close()
+    },
   }
 }
 

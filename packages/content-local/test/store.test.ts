@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto'
-import { chmod, mkdir, mkdtemp, readdir, rm, stat, utimes, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, mkdtemp, readdir, readlink, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { background, isNotFound } from '@containerd-ts/interface'
@@ -151,4 +151,34 @@ it('lets others have their turn while it takes a large message', async () => {
   await writer.commit(ctx, {})
   // One for each mebibyte.
   expect(turns).toBeGreaterThanOrEqual(32)
+})
+
+it('keeps few files open, none of a deleted blob, and none at all after closing', async () => {
+  const openFiles = async () => {
+    const links = await Promise.all((await readdir('/proc/self/fd')).map((fd) => readlink(`/proc/self/fd/${fd}`).catch(() => '')))
+    return links.filter((path) => path.startsWith(join(root, 'blobs')) && !path.endsWith('/sha256'))
+  }
+  const blobs = await Promise.all(Array.from({ length: 50 }, () => put(randomBytes(100))))
+  for (const { digest } of blobs) {
+    const readers = await Promise.all([store.reader(ctx, digest), store.reader(ctx, digest)])
+    for (const reader of readers) {
+      expect(await reader.read(Buffer.alloc(100), 0)).toBe(100)
+      await reader.close()
+    }
+  }
+  expect((await openFiles()).length).toBeLessThanOrEqual(32)
+  const [used, ...rest] = blobs
+  if (used === undefined) throw new Error('no blob')
+  const reader = await store.reader(ctx, used.digest)
+  for (const { digest } of [used, ...rest]) await store.delete(ctx, digest)
+  // The one in use stays readable.
+  expect(await openFiles()).toHaveLength(1)
+  expect(await reader.read(Buffer.alloc(100), 0)).toBe(100)
+  await reader.close()
+  expect(await openFiles()).toEqual([])
+
+  const { digest } = await put(randomBytes(100))
+  await (await store.reader(ctx, digest)).close()
+  await store.close()
+  expect(await openFiles()).toEqual([])
 })
