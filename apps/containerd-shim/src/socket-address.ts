@@ -1,8 +1,6 @@
 import { createHash } from 'node:crypto'
 import { join } from 'node:path'
 
-const scheme = 'unix://'
-
 /**
  * The socket of the shim that serves `group` of a namespace: clients such as `ctr shim` compute the same path. The hash keeps it
  * below the 106 bytes of a socket address, whatever the names.
@@ -15,9 +13,5 @@ export function socketPath(socketDir: string, containerdAddress: string, namespa
 }
 
 export function toAddress(path: string): string {
-  return `${scheme}${path}`
-}
-
-export function fromAddress(address: string): string {
-  return address.startsWith(scheme) ? address.slice(scheme.length) : address
+  return `unix://${path}`
 }
