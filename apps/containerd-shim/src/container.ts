@@ -21,13 +21,14 @@ import type { Log } from './log.js'
 import { createMutex } from './mutex.js'
 import { openProcessIo, type ProcessIo, resize, type StdioDeps } from './process-io.js'
 import { mountRootfs, unmountRootfs } from './rootfs.js'
-import { createRunc, isGone, killError, type Runc, RuncError } from './runc.js'
+import { createRunc, isGone, killError, type Programs, type Runc, RuncError } from './runc.js'
 import { decodeOptions, hasHostProcesses, type RuncOptions, writeOptions } from './runtime-options.js'
 import { sharesPidNamespace } from './spec.js'
 
 export interface ContainerDeps {
   namespace: string
   reaper: Reaper
+  programs: Programs
   exits: ExitTracker
   log: Log
   events: ContainerEvents
@@ -88,7 +89,13 @@ export class Container {
     this.request = request
     this.#deps = deps
     this.#options = options
-    this.#runc = createRunc({ reaper: deps.reaper, namespace: deps.namespace, bundle: request.bundle, options })
+    this.#runc = createRunc({
+      reaper: deps.reaper,
+      programs: deps.programs,
+      namespace: deps.namespace,
+      bundle: request.bundle,
+      options,
+    })
     this.done = new Promise((resolve) => {
       this.#settle = resolve
     })

@@ -6,7 +6,7 @@ import { validateIdentifier } from '@containerd-ts/interface'
 import { createReaper } from '@containerd-ts/linux'
 import type { Flags } from './flags.js'
 import { unmountRootfs } from './rootfs.js'
-import { createRunc, isGone, readPid } from './runc.js'
+import { createPrograms, createRunc, isGone, readPid } from './runc.js'
 import { readOptions } from './runtime-options.js'
 
 const killed = 137
@@ -17,6 +17,7 @@ export async function cleanUp(flags: Flags): Promise<void> {
   const bundle = join(dirname(process.cwd()), flags.id)
   const runc = createRunc({
     reaper: createReaper({ scope: 'own' }),
+    programs: createPrograms(),
     namespace: flags.namespace,
     bundle,
     options: readOptions(bundle),

@@ -1,11 +1,12 @@
 import { closeSync, fstatSync, openSync, readFileSync, readSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { NotFoundError, UnknownError } from '@containerd-ts/interface'
-import { type Execution, execute, isErrno, type Reaper, spawn } from '@containerd-ts/linux'
+import { type Execution, execute, findExecutable, isErrno, type Reaper, spawn } from '@containerd-ts/linux'
 import type { RuncOptions } from './runtime-options.js'
 
 export interface RuncDeps {
   reaper: Reaper
+  programs: Programs
   namespace: string
   bundle: string
   options: RuncOptions
@@ -46,12 +47,34 @@ export interface Runc {
   checkpoint(id: string, run: CheckpointRun): Promise<void>
 }
 
+/** Finds programs in PATH and remembers where they were: looking takes as long as half a spawn. */
+export interface Programs {
+  /** @throws SystemError ENOENT */
+  find(name: string): string
+  /** To be called when it could not be started after all. */
+  forget(name: string): void
+}
+
+export function createPrograms(): Programs {
+  const found = new Map<string, string>()
+  return {
+    find: (name) => {
+      const known = found.get(name)
+      if (known !== undefined) return known
+      const path = findExecutable(name)
+      found.set(name, path)
+      return path
+    },
+    forget: (name) => found.delete(name),
+  }
+}
+
 /** Where runc keeps its state. */
 export function runcRoot(namespace: string, options: RuncOptions): string {
   return join(options.root === '' ? '/run/containerd/runc' : options.root, namespace)
 }
 
-export function createRunc({ reaper, namespace, bundle, options }: RuncDeps): Runc {
+export function createRunc({ reaper, programs, namespace, bundle, options }: RuncDeps): Runc {
   const binary = options.binaryName === '' ? 'runc' : options.binaryName
   const logPath = join(bundle, 'log.json')
   const global = ['--root', runcRoot(namespace, options), '--log', logPath, '--log-format', 'json']
@@ -63,8 +86,9 @@ export function createRunc({ reaper, namespace, bundle, options }: RuncDeps): Ru
     const before = sizeOf(logPath)
     let execution: Execution
     try {
-      execution = await execute(reaper, binary, { args: [...global, ...args], env, cwd: bundle, input })
+      execution = await execute(reaper, programs.find(binary), { args: [...global, ...args], env, cwd: bundle, input })
     } catch (error) {
+      programs.forget(binary)
       throw failure(what, startProblem(error, binary, logPath))
     }
     if (execution.status !== 0)
@@ -77,8 +101,9 @@ export function createRunc({ reaper, namespace, bundle, options }: RuncDeps): Ru
     const before = sizeOf(logPath)
     let status: number
     try {
-      status = await reaper.wait(spawn(binary, { args: [...global, ...args], env, cwd: bundle, stdio }))
+      status = await reaper.wait(spawn(programs.find(binary), { args: [...global, ...args], env, cwd: bundle, stdio }))
     } catch (error) {
+      programs.forget(binary)
       throw failure(what, startProblem(error, binary, logPath))
     }
     if (status !== 0) throw failure(what, problem(logPath, before, status, ''))

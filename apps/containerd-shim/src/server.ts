@@ -10,6 +10,7 @@ import { createExitTracker } from './exit-tracker.js'
 import type { Flags } from './flags.js'
 import { bundleLog } from './log.js'
 import { createPublisher } from './publisher.js'
+import { createPrograms } from './runc.js'
 import { createTaskService } from './task-service.js'
 
 // A resident shim that has neither containers nor a containerd connected to it is of no use to anybody.
@@ -62,6 +63,7 @@ export async function runServer(flags: Flags): Promise<void> {
   const tasks = createTaskService({
     namespace: flags.namespace,
     reaper,
+    programs: createPrograms(),
     exits,
     log,
     publisher,
