@@ -3,7 +3,16 @@ import { join } from 'node:path'
 import { BootstrapParams, BootstrapResult } from '@containerd-ts/api/containerd/runtime/bootstrap/v1/bootstrap'
 import { Any } from '@containerd-ts/api/google/protobuf/any'
 import { addToCgroup } from '@containerd-ts/cgroups'
-import { createPipe, createReaper, isErrno, oomScoreAdj, pollReadable, setOomScoreAdj, spawn } from '@containerd-ts/linux'
+import {
+  createCoreSchedulingGroup,
+  createPipe,
+  createReaper,
+  isErrno,
+  oomScoreAdj,
+  pollReadable,
+  setOomScoreAdj,
+  spawn,
+} from '@containerd-ts/linux'
 import type { Flags } from './flags.js'
 import { decodeOptions, type RuncOptions } from './runtime-options.js'
 import { isServed } from './server.js'
@@ -78,7 +87,7 @@ async function startServer(
   if (flags.debug) args.push('-debug')
   const ttrpcAddress = params?.containerdTtrpcAddress
   const ready = createPipe()
-  const env = {
+  const env: Readonly<Record<string, string | undefined>> = {
     ...process.env,
     ...(ttrpcAddress === undefined || ttrpcAddress === '' ? {} : { TTRPC_ADDRESS: ttrpcAddress }),
     GOMAXPROCS: '4',
@@ -95,6 +104,7 @@ async function startServer(
   const reaper = createReaper({ scope: 'own' })
   const exit = reaper.wait(pid)
   raiseOomScore(pid)
+  if (env['SCHED_CORE'] !== undefined && env['SCHED_CORE'] !== '') createCoreSchedulingGroup(pid)
   if (options !== undefined && options.shimCgroup !== '') addToCgroup(options.shimCgroup, pid)
   const word = await readToEnd(ready.read)
   if (word !== 'ok') throw new Error(word === '' ? `the shim ended with status ${await exit}` : word)

@@ -3,6 +3,9 @@ import { bind, check } from './libc.js'
 
 const prctl = bind('int prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d)')
 const PR_SET_CHILD_SUBREAPER = 36
+const PR_SCHED_CORE = 62
+const PR_SCHED_CORE_CREATE = 1
+const PIDTYPE_TGID = 1
 
 /** Makes this process the parent of descendants whose own parent ends. */
 export function setChildSubreaper(): void {
@@ -17,4 +20,13 @@ export function oomScoreAdj(pid: number): number {
 /** Sets {@link oomScoreAdj}; lowering it needs CAP_SYS_RESOURCE. */
 export function setOomScoreAdj(pid: number, value: number): void {
   writeFileSync(`/proc/${pid}/oom_score_adj`, String(value))
+}
+
+/**
+ * Keeps a process, and what it starts from here on, from sharing a core's hyperthreads with anything else.
+ *
+ * @throws SystemError EINVAL or ENODEV where the kernel or the processor does not know of it.
+ */
+export function createCoreSchedulingGroup(pid: number): void {
+  check(prctl(PR_SCHED_CORE, PR_SCHED_CORE_CREATE, pid, PIDTYPE_TGID, 0), 'prctl')
 }

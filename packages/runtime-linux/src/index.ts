@@ -1,7 +1,7 @@
 /** The runtime that runs tasks through shims: `io.containerd.runtime.v2.task`, configured by `io.containerd.shim.v1.manager`. */
 import { createReaper } from '@containerd-ts/linux'
 import { PluginType, type Registration, register, SkipPlugin } from '@containerd-ts/plugin'
-import { type RuntimeConfig, runtimeConfig, type ShimConfig, shimConfig } from './config.js'
+import { type RuntimeConfig, runtimeConfig, type ShimConfig, type ShimScope, shimConfig } from './config.js'
 import { platformsOf } from './platforms.js'
 import { createRuntime, type LinuxRuntime } from './runtime.js'
 import { createShimFinder } from './shim-binary.js'
@@ -41,12 +41,17 @@ export const linuxRuntime: Registration<typeof PluginType.RuntimeV2, RuntimeConf
         socketDir: shims.socket_dir,
       }),
       findShim: createShimFinder(shims.shim),
-      scope: shims.shim_scope,
+      scope: scopeOf(shims),
       idleMs: shims.shim_idle_timeout,
     })
     await runtime.recover()
     return runtime
   },
+}
+
+// Core scheduling separates groups of processes, which containers of one shim would all be in.
+function scopeOf({ env, shim_scope: scope }: ShimConfig): ShimScope {
+  return scope === 'namespace' && env.some((entry) => /^SCHED_CORE=./.test(entry)) ? 'sandbox' : scope
 }
 
 export { type RuntimeConfig, type ShimConfig, type ShimScope, scopes } from './config.js'

@@ -18,6 +18,7 @@ import * as events from '@containerd-ts/api/containerd/events/task'
 import { BootstrapParams, BootstrapResult } from '@containerd-ts/api/containerd/runtime/bootstrap/v1/bootstrap'
 import { EventsDefinition } from '@containerd-ts/api/containerd/services/events/ttrpc/v1/events'
 import { DeleteResponse, TaskDefinition } from '@containerd-ts/api/containerd/task/v3/task'
+import { Any as AnyMessage } from '@containerd-ts/api/google/protobuf/any'
 import { createReaper, execute, makeFifo } from '@containerd-ts/linux'
 import { connectTtrpc, serveTtrpc, type TtrpcConnection } from '@containerd-ts/ttrpc'
 
@@ -60,7 +61,9 @@ export interface SpecOptions {
 
 export interface StartOptions {
   scope?: string
-  stdin?: 'params' | 'any' | 'empty'
+  stdin?: 'params' | 'options' | 'empty'
+  /** Options of the runtime, as the daemon passes them on. */
+  options?: Any
 }
 
 export interface Shim {
@@ -152,8 +155,14 @@ export async function openStage(): Promise<Stage> {
       })
       return { status, output }
     },
-    start: async (id, { scope, stdin = 'params' } = {}) => {
-      const params = BootstrapParams.fromPartial({ instanceId: id, namespace, socketDir })
+    start: async (id, { scope, stdin = 'params', options } = {}) => {
+      const extensions = options === undefined ? [] : [{ value: options }]
+      const params = BootstrapParams.fromPartial({ instanceId: id, namespace, socketDir, extensions })
+      const input = {
+        params: () => BootstrapParams.encode(params).finish(),
+        options: () => AnyMessage.encode(options ?? { typeUrl: '', value: new Uint8Array(0) }).finish(),
+        empty: () => new Uint8Array(0),
+      }[stdin]()
       const { status, output } = await execute(reaper, shimBinary, {
         args: [
           '-namespace',
@@ -174,7 +183,7 @@ export async function openStage(): Promise<Stage> {
           ...(scope === undefined ? {} : { CONTAINERD_SHIM_SCOPE: scope }),
         },
         group: 'process',
-        input: stdin === 'params' ? BootstrapParams.encode(params).finish() : Buffer.alloc(0),
+        input,
       })
       if (status !== 0) throw new Error(`start failed: ${output.toString()}`)
       const address = stdin === 'params' ? BootstrapResult.decode(output).address : output.toString()

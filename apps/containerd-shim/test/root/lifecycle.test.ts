@@ -1,6 +1,9 @@
-import { existsSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { Options } from '@containerd-ts/api/containerd/runc/v1/options'
 import { Status } from '@containerd-ts/api/containerd/v1/types/task'
+import { cgroupAt, cgroupOf } from '@containerd-ts/cgroups'
+import { oomScoreAdj } from '@containerd-ts/linux'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { execSpec, isAlive, leftovers, openStage, type Shim, type Stage } from './driver.js'
 
@@ -130,7 +133,6 @@ describe.runIf(process.getuid?.() === 0)('a container of a shim', () => {
       code: 'Unknown',
       message: expect.stringMatching(/^OCI runtime create failed: .*no-such-program.*executable file not found in \$PATH/),
     })
-    const { Options } = await import('@containerd-ts/api/containerd/runc/v1/options')
     const value = Options.encode(Options.fromPartial({ binaryName: 'no-runc' })).finish()
     await expect(
       shim.tasks.create({ id: 'c1', bundle, options: { typeUrl: 'containerd.runc.v1.Options', value } }),
@@ -141,6 +143,33 @@ describe.runIf(process.getuid?.() === 0)('a container of a shim', () => {
     expect(await run(shim, 'c2', good)).toBe(0)
     expect(stage.topics('c1')).toEqual([])
     rmSync(join(bundle, 'log.json'), { force: true })
+  })
+
+  test('joins the cgroup of its options and is one step nearer to the end of memory, whichever way it is told', async () => {
+    const name = `/${stage.namespace}-shims`
+    const cgroup = cgroupAt(name)
+    const dirs =
+      cgroup?.version === 1 ? [...new Set(cgroup.paths.values())].filter((dir) => !dir.includes('cpuset')) : [cgroup?.path ?? '']
+    for (const dir of dirs) mkdirSync(dir)
+    try {
+      const value = Options.encode(Options.fromPartial({ shimCgroup: name })).finish()
+      const options = { typeUrl: 'containerd.runc.v1.Options', value }
+      for (const [id, stdin] of [
+        ['a', 'params'],
+        ['b', 'options'],
+      ] as const) {
+        stage.bundle(id)
+        const shim = await stage.start(id, { stdin, options })
+        const found = cgroupOf(shim.pid)
+        expect(found?.version === 1 ? found.paths.get('pids') : found?.path).toBe(
+          cgroup?.version === 1 ? cgroup.paths.get('pids') : cgroup?.path,
+        )
+        expect(oomScoreAdj(shim.pid)).toBe(Math.min(oomScoreAdj(process.pid) + 1, 1000))
+        await shutDown(shim)
+      }
+    } finally {
+      for (const dir of dirs) await expect.poll(() => tryRemove(dir)).toBe(true)
+    }
   })
 
   test('mounts and unmounts its root filesystem', async () => {
@@ -251,3 +280,12 @@ describe.runIf(process.getuid?.() === 0)('a container of a shim', () => {
     await again.connection.closed
   })
 })
+
+function tryRemove(dir: string): boolean {
+  try {
+    rmdirSync(dir)
+  } catch {
+    // A process that has just ended may still be counted.
+  }
+  return !existsSync(dir)
+}
