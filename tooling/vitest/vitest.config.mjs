@@ -3,6 +3,7 @@ import { defineConfig } from 'vitest/config'
 // One preset for every package: `pnpm --filter <package> test` runs `test/**/*.test.ts` of that package alone.
 export default defineConfig({
   test: {
+    passWithNoTests: true,
     include: ['test/**/*.test.ts'],
     testTimeout: 30_000,
     hookTimeout: 60_000,

@@ -40,7 +40,7 @@ export async function startDaemon(options: DaemonOptions): Promise<TestDaemon> {
   const [root, state, address, config, logPath] = ['root', 'state', 'c.sock', 'config.toml', 'daemon.log'].map((name) =>
     join(dir, name),
   ) as [string, string, string, string, string]
-  await writeFile(config, options.config ?? 'version = 2\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n')
+  await writeFile(config, options.config ?? defaultConfig(dir))
   const args = ['--config', config, '--root', root, '--state', state, '--address', address, '--log-level', 'debug']
   const started = performance.now()
   const child = spawn(options.command ?? ourDaemon, args, {
@@ -65,6 +65,15 @@ export async function startDaemon(options: DaemonOptions): Promise<TestDaemon> {
     mustCtr: (args, execOptions) => mustExec('ctr', ctrArgs(args), execOptions),
     stop: (signal) => stopProcess(child, signal),
   }
+}
+
+/** Without containerd's CRI plugin, which wants a network, and with the sockets of shims among the rest. */
+function defaultConfig(dir: string): string {
+  return `version = 2
+disabled_plugins = ["io.containerd.grpc.v1.cri"]
+[plugins."io.containerd.shim.v1.manager"]
+  socket_dir = "${join(dir, 's')}"
+`
 }
 
 async function answers(child: ChildProcess, address: string, logPath: string): Promise<void> {
