@@ -1,4 +1,4 @@
-import type { Containerd } from './connection.js'
+import { type Containerd, leased } from './connection.js'
 import { openStdio } from './fifo.js'
 import { unpack } from './image.js'
 import { ociSpec } from './spec.js'
@@ -24,7 +24,12 @@ export interface RunResult {
 const specType = 'types.containerd.io/opencontainers/runtime-spec/1/Spec'
 
 /** Runs a container of an image to its end and gives back what it printed. Container, task and snapshot are gone afterwards. */
-export async function run(containerd: Containerd, options: RunOptions): Promise<RunResult> {
+export function run(containerd: Containerd, options: RunOptions): Promise<RunResult> {
+  // Until the container refers to its snapshot, only the lease keeps that from garbage collection.
+  return leased(containerd, (held) => runLeased(held, options))
+}
+
+async function runLeased(containerd: Containerd, options: RunOptions): Promise<RunResult> {
   const { snapshotter } = containerd
   const id = options.id ?? `run-${process.hrtime.bigint()}`
   const { image } = await containerd.images.get({ name: options.image })

@@ -11,7 +11,7 @@ import {
 } from '@containerd-ts/interface'
 
 const optionsType = 'containerd.runc.v1.Options'
-const runcRuntimes = new Set(['io.containerd.runc.v1', 'io.containerd.runc.v2', 'io.containerd.runtime.v1.linux'])
+const runcRuntimes = new Set(['io.containerd.runc.v1', 'io.containerd.runc.v2'])
 
 /**
  * What the runtime gets: the request, completed by the container's record. Options of the task go before those of the container.
@@ -20,7 +20,7 @@ const runcRuntimes = new Set(['io.containerd.runc.v1', 'io.containerd.runc.v2', 
  */
 export function taskOf(container: Container, request: CreateTaskRequest): CreateTask {
   const runtime = request.runtimePath || container.runtime.name
-  const options = request.options ?? container.runtime.options
+  const options = request.options !== undefined && request.options.value.length > 0 ? request.options : container.runtime.options
   if (request.checkpoint !== undefined) {
     throw new UnimplementedError(
       'restoring from a checkpoint in the content store; give criu_image_path in the task options instead',
@@ -43,7 +43,9 @@ export function taskOf(container: Container, request: CreateTaskRequest): Create
 
 function runcOptions(runtime: string, options: Any | undefined): Options | undefined {
   if (options === undefined || !runcRuntimes.has(runtime)) return undefined
-  if (typeName(options.typeUrl) !== optionsType) return undefined
+  if (options.typeUrl !== '' && typeName(options.typeUrl) !== optionsType) {
+    throw new UnknownError(`invalid task create option for ${runtime}: type ${options.typeUrl}`)
+  }
   try {
     return Options.decode(options.value)
   } catch (cause) {

@@ -4,8 +4,11 @@ import {
   bindService,
   type Container,
   type Context,
+  errorCode,
   InvalidArgumentError,
   requireNamespace,
+  type TaskRuntime,
+  type TaskState,
   validateIdentifier,
 } from '@containerd-ts/interface'
 import { PluginType, type Registration, register } from '@containerd-ts/plugin'
@@ -41,12 +44,14 @@ export const tasksService: Registration<typeof PluginType.GRPC> = {
             return { id: '', ...(await runtime.delete(ctx, containerId, '')) }
           },
           async deleteProcess(ctx, { containerId, execId }) {
+            // An empty id is the first process, which only Delete removes.
+            if (execId === '') throw new InvalidArgumentError('exec id cannot be empty')
             await containerOf(ctx, containerId)
             return { id: execId, ...(await runtime.delete(ctx, containerId, execId)) }
           },
           async get(ctx, { containerId, execId }) {
             await containerOf(ctx, containerId)
-            return { process: toProcess(await runtime.state(ctx, containerId, execId)) }
+            return { process: toProcess(await stateOf(runtime, ctx, containerId, execId)) }
           },
           async list(ctx) {
             requireNamespace(ctx)
@@ -113,6 +118,20 @@ export const tasksService: Registration<typeof PluginType.GRPC> = {
       ],
     }
   },
+}
+
+// What a client has to know by its code; anything else that a shim says leaves the state unknown.
+const telling = ['NotFound', 'Unavailable', 'DeadlineExceeded']
+
+async function stateOf(runtime: TaskRuntime, ctx: Context, containerId: string, execId: string): Promise<TaskState> {
+  try {
+    return await runtime.state(ctx, containerId, execId)
+  } catch (error) {
+    if (telling.includes(errorCode(error) ?? 'Unknown')) throw error
+    ctx.log.warn('cannot tell the state of a process', { id: containerId, execId, error })
+    const nowhere = { stdin: '', stdout: '', stderr: '', terminal: false }
+    return { containerId, id: execId || containerId, pid: 0, status: 'unknown', exitStatus: 0, ...nowhere }
+  }
 }
 
 register(tasksService)

@@ -98,3 +98,33 @@ test('a checkpoint needs a directory', async () => {
   )
   expect(await call('checkpoint', { containerId: 'c', options })).toEqual({ descriptors: [] })
 })
+
+test('an exec process is removed by its id only', async () => {
+  const call = await service({ delete: () => Promise.reject(new Error('must not be asked')) })
+  await expect(call('deleteProcess', { containerId: 'c', execId: '' })).rejects.toMatchObject({ code: 'InvalidArgument' })
+})
+
+test('options that the runtime cannot read are refused, empty ones are those of the container', async () => {
+  const created: CreateTask[] = []
+  const call = await service({
+    create: async (_ctx, task) => {
+      created.push(task)
+      return 1
+    },
+  })
+  const foreign = CreateTaskRequest.fromPartial({
+    containerId: 'c',
+    options: { typeUrl: 'other.Options', value: Buffer.from('x') },
+  })
+  await expect(call('create', foreign)).rejects.toThrow('invalid task create option for io.containerd.runc.v2')
+  await call('create', CreateTaskRequest.fromPartial({ containerId: 'c', options: { typeUrl: 'containerd.runc.v1.Options' } }))
+  expect(created).toMatchObject([{ options: containerOptions }])
+})
+
+test('a shim that answers nonsense leaves the state unknown, one that is gone does not', async () => {
+  const call = await service({
+    state: (_ctx, _id, execId) => Promise.reject(execId === 'gone' ? new NotFoundError('process') : new Error('nonsense')),
+  })
+  expect(await call('get', { containerId: 'c', execId: '' })).toMatchObject({ process: { id: 'c', status: 0 } })
+  await expect(call('get', { containerId: 'c', execId: 'gone' })).rejects.toMatchObject({ code: 'NotFound' })
+})
