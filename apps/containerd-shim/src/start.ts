@@ -1,4 +1,4 @@
-import { closeSync, mkdirSync, readFileSync, readSync, renameSync, symlinkSync, writeFileSync, writeSync } from 'node:fs'
+import { closeSync, mkdirSync, readFileSync, renameSync, symlinkSync, writeFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { BootstrapParams, BootstrapResult } from '@containerd-ts/api/containerd/runtime/bootstrap/v1/bootstrap'
 import { Any } from '@containerd-ts/api/google/protobuf/any'
@@ -8,9 +8,8 @@ import {
   createPipe,
   createReaper,
   isErrno,
-  oomScoreAdj,
-  pollReadable,
-  setOomScoreAdj,
+  raiseOomScore,
+  readToEnd,
   spawn,
 } from '@containerd-ts/linux'
 import type { Flags } from './flags.js'
@@ -103,37 +102,11 @@ async function startServer(
   closeSync(ready.write)
   const reaper = createReaper({ scope: 'own' })
   const exit = reaper.wait(pid)
-  raiseOomScore(pid)
+  raiseOomScore(pid, process.ppid)
   if (env['SCHED_CORE'] !== undefined && env['SCHED_CORE'] !== '') createCoreSchedulingGroup(pid)
   if (options !== undefined && options.shimCgroup !== '') addToCgroup(options.shimCgroup, pid)
-  const word = await readToEnd(ready.read)
+  const word = (await readToEnd(ready.read)).toString()
   if (word !== 'ok') throw new Error(word === '' ? `the shim ended with status ${await exit}` : word)
-}
-
-// One more than the daemon, so that the kernel takes shims before it.
-function raiseOomScore(pid: number): void {
-  try {
-    setOomScoreAdj(pid, Math.min(oomScoreAdj(process.ppid) + 1, 1000))
-  } catch (error) {
-    // Not permitted, or it ended at once, which shows elsewhere.
-    if (!isErrno(error, 'EACCES') && !isErrno(error, 'EPERM') && !isErrno(error, 'ENOENT') && !isErrno(error, 'ESRCH'))
-      throw error
-  }
-}
-
-function readToEnd(fd: number): Promise<string> {
-  return new Promise((resolve) => {
-    const chunks: Buffer[] = []
-    const poll = pollReadable(fd, () => {
-      const chunk = Buffer.alloc(4096)
-      const count = readSync(fd, chunk, 0, chunk.length, null)
-      chunks.push(chunk.subarray(0, count))
-      if (count > 0) return
-      poll.close()
-      closeSync(fd)
-      resolve(Buffer.concat(chunks).toString())
-    })
-  })
 }
 
 function answer(bundle: string, address: string, params: BootstrapParams | undefined): void {

@@ -22,8 +22,8 @@ export {
   unshare,
 } from './namespace.js'
 export { pageSize } from './page-size.js'
-export { type Poll, pollReadable } from './poll.js'
-export { createCoreSchedulingGroup, oomScoreAdj, setChildSubreaper, setOomScoreAdj } from './process.js'
+export { type Poll, pollReadable, readToEnd } from './poll.js'
+export { createCoreSchedulingGroup, oomScoreAdj, raiseOomScore, setChildSubreaper, setOomScoreAdj } from './process.js'
 export { openPseudoTerminal, type PseudoTerminal } from './pseudo-terminal.js'
 export { createReaper, type Reaper, type ReaperOptions } from './reaper.js'
 export { closeAll, descriptorOf, type PeerCredentials, peerCredentials, receiveDescriptors, socketPair } from './socket.js'

@@ -1,3 +1,4 @@
+import { closeSync, readSync } from 'node:fs'
 import { node } from 'koffi'
 
 /** Watches a descriptor on the event loop. The descriptor must stay open until `close`. */
@@ -18,4 +19,20 @@ export function pollReadable(fd: number, ready: () => void): Poll {
     start: () => handle.start({ readable: true }, ready),
     close: () => handle.close(),
   }
+}
+
+/** Everything that comes out of a pipe until its end, without occupying a thread. The descriptor is closed. */
+export function readToEnd(fd: number): Promise<Buffer> {
+  return new Promise((resolve) => {
+    const chunks: Buffer[] = []
+    const poll = pollReadable(fd, () => {
+      const chunk = Buffer.alloc(4096)
+      const count = readSync(fd, chunk, 0, chunk.length, null)
+      chunks.push(chunk.subarray(0, count))
+      if (count > 0) return
+      poll.close()
+      closeSync(fd)
+      resolve(Buffer.concat(chunks))
+    })
+  })
 }

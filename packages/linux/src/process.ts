@@ -1,4 +1,5 @@
 import { readFileSync, writeFileSync } from 'node:fs'
+import { isErrno } from './errno.js'
 import { bind, check } from './libc.js'
 
 const prctl = bind('int prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d)')
@@ -29,4 +30,14 @@ export function setOomScoreAdj(pid: number, value: number): void {
  */
 export function createCoreSchedulingGroup(pid: number): void {
   check(prctl(PR_SCHED_CORE, PR_SCHED_CORE_CREATE, pid, PIDTYPE_TGID, 0), 'prctl')
+}
+
+/** Makes the kernel take a process before `below`, for instance a shim before its daemon. Where that is not permitted, nothing happens. */
+export function raiseOomScore(pid: number, below: number): void {
+  try {
+    setOomScoreAdj(pid, Math.min(oomScoreAdj(below) + 1, 1000))
+  } catch (error) {
+    // It may have ended already, which shows elsewhere.
+    if (!['EACCES', 'EPERM', 'ENOENT', 'ESRCH'].some((code) => isErrno(error, code))) throw error
+  }
 }

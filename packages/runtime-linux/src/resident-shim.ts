@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto'
-import { closeSync, mkdirSync, readSync } from 'node:fs'
+import { closeSync, mkdirSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { UnknownError } from '@containerd-ts/interface'
-import { createPipe, isErrno, oomScoreAdj, pollReadable, type Reaper, setOomScoreAdj, spawn } from '@containerd-ts/linux'
+import { createPipe, type Reaper, raiseOomScore, readToEnd, spawn } from '@containerd-ts/linux'
 import type { Bootstrap } from './bootstrap.js'
 
 export interface ResidentShim {
@@ -56,41 +56,15 @@ async function startServer(options: ResidentShim, socket: string): Promise<void>
     const pid = spawn(file, { args, env, cwd: options.cwd, stdio: [null, null, null, ready.write], group: 'session' })
     // It outlives the daemon, which collects it only if it ends before.
     exit = options.reaper.wait(pid, { keepAlive: false })
-    raiseOomScore(pid)
+    raiseOomScore(pid, process.pid)
   } catch (error) {
     closeSync(ready.read)
     throw error
   } finally {
     closeSync(ready.write)
   }
-  const word = await readToEnd(ready.read)
+  const word = (await readToEnd(ready.read)).toString()
   if (word !== 'ok') throw new UnknownError(word === '' ? `the shim ended with status ${await exit}` : word)
-}
-
-// One more than ours, so that the kernel takes shims before the daemon.
-function raiseOomScore(pid: number): void {
-  try {
-    setOomScoreAdj(pid, Math.min(oomScoreAdj(process.pid) + 1, 1000))
-  } catch (error) {
-    // It ended at once, or we may not; both show elsewhere or do not matter.
-    if (!isErrno(error, 'EACCES') && !isErrno(error, 'EPERM') && !isErrno(error, 'ENOENT') && !isErrno(error, 'ESRCH'))
-      throw error
-  }
-}
-
-function readToEnd(fd: number): Promise<string> {
-  return new Promise((resolve) => {
-    const chunks: Buffer[] = []
-    const poll = pollReadable(fd, () => {
-      const chunk = Buffer.alloc(4096)
-      const count = readSync(fd, chunk, 0, chunk.length, null)
-      chunks.push(chunk.subarray(0, count))
-      if (count > 0) return
-      poll.close()
-      closeSync(fd)
-      resolve(Buffer.concat(chunks).toString())
-    })
-  })
 }
 
 function isServed(path: string): Promise<boolean> {
