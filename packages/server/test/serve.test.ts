@@ -1,5 +1,6 @@
 import { mkdtemp, rm, stat } from 'node:fs/promises'
-import { createConnection } from 'node:net'
+import { get, type RequestOptions } from 'node:http'
+import { createConnection, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createGrpcClient } from '@containerd-ts/api'
@@ -19,15 +20,36 @@ import { type Daemon, daemonConfig, debugListener, grpcListener, metricsListener
 let dir: string
 let daemon: Daemon | undefined
 let seen: Context | undefined
+let metricsPort = 0
 
 beforeEach(async () => {
   dir = await mkdtemp(join(tmpdir(), 'serve-'))
+  metricsPort = await freePort()
 })
 afterEach(async () => {
   await daemon?.close()
   daemon = undefined
   await rm(dir, { recursive: true })
 })
+
+function freePort(): Promise<number> {
+  return new Promise((resolve) => {
+    const server = createServer().listen(0, '127.0.0.1', () => {
+      const address = server.address()
+      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0))
+    })
+  })
+}
+
+function httpGet(options: RequestOptions): Promise<string> {
+  return new Promise((resolve, reject) => {
+    get(options, async (response) => {
+      let text = ''
+      for await (const chunk of response) text += chunk
+      resolve(text)
+    }).once('error', reject)
+  })
+}
 
 function service(plugin: ServicePlugin, type: string = PluginType.GRPC): AnyRegistration {
   return { type, id: `service-${type}`, init: () => plugin }
@@ -70,7 +92,12 @@ const forward = service(
 async function start(
   registrations: readonly AnyRegistration[] = [namespaces, forward, grpcListener, ttrpcListener, metricsListener, debugListener],
 ) {
-  const table = { plugins: { 'io.containerd.server.v1.debug': { address: join(dir, 'debug.sock') } } }
+  const table = {
+    plugins: {
+      'io.containerd.server.v1.debug': { address: join(dir, 'debug.sock') },
+      'io.containerd.server.v1.metrics': { address: `127.0.0.1:${metricsPort}` },
+    },
+  }
   const config = daemonConfig(
     { table, files: [] },
     { root: join(dir, 'root'), state: join(dir, 'state'), address: join(dir, 'run/c.sock') },
@@ -174,6 +201,19 @@ test('a socket that another process serves is left alone', async () => {
         resolve()
       })
       .once('error', reject),
+  )
+})
+
+test('figures and the state of the process are shown where configured', async () => {
+  const { address } = await start()
+  const { connection, client } = connectGrpc(address)
+  await client.get({ name: 'a' })
+  connection.close()
+  const vars = JSON.parse(await httpGet({ socketPath: join(dir, 'debug.sock'), path: '/debug/vars' }))
+  expect(vars).toMatchObject({ pid: process.pid })
+  const metrics = await httpGet({ host: '127.0.0.1', port: metricsPort, path: '/v1/metrics' })
+  expect(metrics).toContain(
+    'grpc_server_handled_total{grpc_code="OK",grpc_method="Get",grpc_service="containerd.services.namespaces.v1.Namespaces",grpc_type="unary"} 1',
   )
 })
 

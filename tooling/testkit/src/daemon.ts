@@ -41,11 +41,13 @@ export async function startDaemon(options: DaemonOptions): Promise<TestDaemon> {
     join(dir, name),
   ) as [string, string, string, string, string]
   await writeFile(config, options.config ?? defaultConfig(dir))
+  const temp = join(dir, 'tmp')
+  await mkdir(temp, { recursive: true })
   const args = ['--config', config, '--root', root, '--state', state, '--address', address, '--log-level', 'debug']
   const started = performance.now()
   const child = spawn(options.command ?? ourDaemon, args, {
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, ...options.env },
+    env: { ...process.env, TMPDIR: temp, ...options.env },
   })
   const log = createWriteStream(logPath, { flags: 'a' })
   child.stdout.pipe(log, { end: false })

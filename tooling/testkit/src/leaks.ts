@@ -8,16 +8,18 @@ export interface Leaks {
   processes: string[]
   /** FIFOs and sockets. */
   special: string[]
+  /** What is left in directories for temporary things. */
+  temporary: string[]
 }
 
-/** Looks for mounts, processes, FIFOs and sockets that belong to a directory. */
+/** Looks for what a daemon below a directory, see `startDaemon`, has not cleared away. */
 export async function findLeaks(dir: string): Promise<Leaks> {
   const mountinfo = await readFile('/proc/self/mountinfo', 'utf8')
   const mounts = mountinfo
     .split('\n')
     .map((line) => line.split(' ')[4] ?? '')
     .filter((path) => path === dir || path.startsWith(`${dir}/`))
-  return { mounts, processes: await processesOf(dir), special: await specialFiles(dir) }
+  return { mounts, processes: await processesOf(dir), special: await specialFiles(dir), temporary: await temporaryFiles(dir) }
 }
 
 async function processesOf(dir: string): Promise<string[]> {
@@ -37,4 +39,13 @@ async function processesOf(dir: string): Promise<string[]> {
 async function specialFiles(dir: string): Promise<string[]> {
   const entries = await readdir(dir, { withFileTypes: true, recursive: true }).catch(() => [])
   return entries.filter((entry) => entry.isFIFO() || entry.isSocket()).map((entry) => join(entry.parentPath, entry.name))
+}
+
+async function temporaryFiles(dir: string): Promise<string[]> {
+  const entries = await Promise.all(
+    ['tmp', 'root/tmpmounts'].map(async (name) =>
+      (await readdir(join(dir, name)).catch(() => [])).map((entry) => join(dir, name, entry)),
+    ),
+  )
+  return entries.flat()
 }

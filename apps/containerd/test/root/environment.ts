@@ -50,7 +50,7 @@ export async function startEnvironment(options: Partial<DaemonOptions> = {}): Pr
       const leaks = await settledLeaks(join(dir, 'd'))
       const log = leaks.mounts.length + leaks.processes.length + leaks.special.length > 0 ? await daemon.log() : ''
       await rm(dir, { recursive: true, force: true })
-      expect(leaks, log).toEqual({ mounts: [], processes: [], special: [] })
+      expect(leaks, log).toEqual({ mounts: [], processes: [], special: [], temporary: [] })
       expect(code).toBe(0)
     },
   }
