@@ -19,8 +19,8 @@ export const ttrpcListener: Registration<typeof PluginType.Server, TtrpcListener
   after: ['*'],
   config: {
     address: text({ default: '/run/containerd/containerd.sock.ttrpc', doc: 'Path of the unix socket of the ttrpc API.' }),
-    uid: integer({ default: 0, doc: 'Owner of the socket.' }),
-    gid: integer({ default: 0, doc: 'Group of the socket.' }),
+    uid: integer({ default: process.geteuid?.() ?? 0, doc: 'Owner of the socket; by default the user of the daemon.' }),
+    gid: integer({ default: process.getegid?.() ?? 0, doc: 'Group of the socket.' }),
   },
   init: ({ config, log, getAll }) => createListener(config, log, getAll(PluginType.TTRPC)),
 }

@@ -23,8 +23,8 @@ export const grpcListener: Registration<typeof PluginType.Server, GrpcListenerCo
   after: ['*'],
   config: {
     address: text({ default: '/run/containerd/containerd.sock', doc: 'Path of the unix socket of the gRPC API.' }),
-    uid: integer({ default: 0, doc: 'Owner of the socket.' }),
-    gid: integer({ default: 0, doc: 'Group of the socket; its members may use the API.' }),
+    uid: integer({ default: process.geteuid?.() ?? 0, doc: 'Owner of the socket; by default the user of the daemon.' }),
+    gid: integer({ default: process.getegid?.() ?? 0, doc: 'Group of the socket; its members may use the API.' }),
     max_recv_message_size: integer({ default: 16 * mebibyte, min: 1, doc: 'Largest accepted message in bytes.' }),
     max_send_message_size: integer({ default: 16 * mebibyte, min: 1, doc: 'Largest sent message in bytes.' }),
   },
