@@ -149,12 +149,13 @@ describe('reads what GNU tar writes', () => {
       join(dir, 'tree'),
       '--format=gnu',
       '--owner=u:4000000000',
+      '--group=g:3000000000',
       '--mtime=@-7',
       '-cf',
       '-',
       'plain',
     ])
-    expect(readAll(bytes)[0]).toMatchObject({ ids: [4_000_000_000, 0], mtime: [-7, 0] })
+    expect(readAll(bytes)[0]).toMatchObject({ ids: [4_000_000_000, 3_000_000_000], mtime: [-7, 0] })
   })
 
   test('from a stream', async () => {
