@@ -20,7 +20,7 @@ const order = [
   'exports',
   'sideEffects',
   'files',
-  'containerd',
+
   'publishConfig',
   'scripts',
   'peerDependencies',

@@ -1,10 +1,10 @@
 import { chmodSync, closeSync, openSync, rmSync, unlinkSync, writeSync } from 'node:fs'
-import { connect, createServer, type Server } from 'node:net'
+import { createServer, type Server } from 'node:net'
 import { dirname, join } from 'node:path'
 import { TaskDefinition as TaskV2 } from '@containerd-ts/api/containerd/task/v2/task'
 import { TaskDefinition as TaskV3 } from '@containerd-ts/api/containerd/task/v3/task'
 import { toStatus } from '@containerd-ts/interface'
-import { createReaper, isErrno, lockFile, peerCredentials, setChildSubreaper } from '@containerd-ts/linux'
+import { createReaper, isErrno, isServed, lockFile, peerCredentials, setChildSubreaper } from '@containerd-ts/linux'
 import { serveTtrpc, type TtrpcServer } from '@containerd-ts/ttrpc'
 import { createExitTracker } from './exit-tracker.js'
 import type { Flags } from './flags.js'
@@ -135,18 +135,6 @@ function bindTo(server: Server, path: string): Promise<boolean> {
       chmodSync(path, 0o600)
       resolve(true)
     })
-  })
-}
-
-/** True when somebody accepts connections on the path. */
-export function isServed(path: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect({ path })
-    socket.once('connect', () => {
-      socket.destroy()
-      resolve(true)
-    })
-    socket.once('error', () => resolve(false))
   })
 }
 

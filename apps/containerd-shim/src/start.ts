@@ -8,13 +8,13 @@ import {
   createPipe,
   createReaper,
   isErrno,
+  isServed,
   raiseOomScore,
   readToEnd,
   spawn,
 } from '@containerd-ts/linux'
 import type { Flags } from './flags.js'
 import { decodeOptions, type RuncOptions } from './runtime-options.js'
-import { isServed } from './server.js'
 import { socketPath, toAddress } from './socket-address.js'
 import { groupOf } from './spec.js'
 

@@ -26,7 +26,15 @@ export { type Poll, pollReadable, readToEnd } from './poll.js'
 export { createCoreSchedulingGroup, oomScoreAdj, raiseOomScore, setChildSubreaper, setOomScoreAdj } from './process.js'
 export { openPseudoTerminal, type PseudoTerminal } from './pseudo-terminal.js'
 export { createReaper, type Reaper, type ReaperOptions } from './reaper.js'
-export { closeAll, descriptorOf, type PeerCredentials, peerCredentials, receiveDescriptors, socketPair } from './socket.js'
+export {
+  closeAll,
+  descriptorOf,
+  isServed,
+  type PeerCredentials,
+  peerCredentials,
+  receiveDescriptors,
+  socketPair,
+} from './socket.js'
 export { findExecutable, type SpawnOptions, spawn } from './spawn.js'
 export { type DeviceNumber, decodeDevice, FileType, makeNode } from './special-file.js'
 export { setWindowSize, type WindowSize, windowSize } from './terminal.js'

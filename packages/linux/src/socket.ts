@@ -1,5 +1,5 @@
 import { closeSync } from 'node:fs'
-import type { Socket } from 'node:net'
+import { connect, type Socket } from 'node:net'
 import { address } from 'koffi'
 import { SystemError } from './errno.js'
 import { bind, check } from './libc.js'
@@ -93,4 +93,16 @@ export function closeAll(fds: Iterable<number>): void {
       // EBADF only: nothing is left to do.
     }
   }
+}
+
+/** True when somebody accepts connections on a unix socket. */
+export function isServed(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ path })
+    socket.once('connect', () => {
+      socket.destroy()
+      resolve(true)
+    })
+    socket.once('error', () => resolve(false))
+  })
 }

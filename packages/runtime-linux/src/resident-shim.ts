@@ -1,9 +1,8 @@
 import { createHash } from 'node:crypto'
 import { closeSync, mkdirSync } from 'node:fs'
-import { connect } from 'node:net'
 import { join } from 'node:path'
 import { UnknownError } from '@containerd-ts/interface'
-import { createPipe, type Reaper, raiseOomScore, readToEnd, spawn } from '@containerd-ts/linux'
+import { createPipe, isServed, type Reaper, raiseOomScore, readToEnd, spawn } from '@containerd-ts/linux'
 import type { Bootstrap } from './bootstrap.js'
 
 export interface ResidentShim {
@@ -65,15 +64,4 @@ async function startServer(options: ResidentShim, socket: string): Promise<void>
   }
   const word = (await readToEnd(ready.read)).toString()
   if (word !== 'ok') throw new UnknownError(word === '' ? `the shim ended with status ${await exit}` : word)
-}
-
-function isServed(path: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect({ path })
-    socket.once('connect', () => {
-      socket.destroy()
-      resolve(true)
-    })
-    socket.once('error', () => resolve(false))
-  })
 }

@@ -1,6 +1,6 @@
 import { chmod, chown, mkdir, rm, stat } from 'node:fs/promises'
-import { connect } from 'node:net'
 import { dirname } from 'node:path'
+import { isServed } from '@containerd-ts/linux'
 import { ConfigFileError } from './config/toml.js'
 
 const maxPathBytes = 104
@@ -31,15 +31,4 @@ export async function prepareSocket(path: string, owner: SocketOwner): Promise<v
 export async function protectSocket(path: string, owner: SocketOwner): Promise<void> {
   await chmod(path, 0o660)
   await chown(path, owner.uid, owner.gid)
-}
-
-function isServed(path: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(path)
-    socket.once('connect', () => {
-      socket.destroy()
-      resolve(true)
-    })
-    socket.once('error', () => resolve(false))
-  })
 }

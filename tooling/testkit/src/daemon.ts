@@ -3,6 +3,7 @@ import { createWriteStream } from 'node:fs'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { isServed } from '@containerd-ts/linux'
 import { type ExecOptions, eventually, exec, mustExec, type Output, stopProcess } from './process.js'
 
 /** The daemon of this workspace. */
@@ -82,23 +83,11 @@ async function answers(child: ChildProcess, address: string, logPath: string): P
   try {
     await eventually('the daemon answers', async () => {
       if (child.exitCode !== null) throw new Error(`the daemon ended with ${child.exitCode}`)
-      const reachable = await canConnect(address)
+      const reachable = await isServed(address)
       return reachable ? true : undefined
     })
   } catch (error) {
     child.kill('SIGKILL')
     throw new Error(`${error}\n${await readFile(logPath, 'utf8')}`)
   }
-}
-
-async function canConnect(address: string): Promise<boolean> {
-  const { connect } = await import('node:net')
-  return new Promise((resolve) => {
-    const socket = connect(address)
-    socket.once('connect', () => {
-      socket.destroy()
-      resolve(true)
-    })
-    socket.once('error', () => resolve(false))
-  })
 }
