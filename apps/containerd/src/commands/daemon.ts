@@ -1,10 +1,19 @@
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createLogger, type DaemonConfig, serve } from '@containerd-ts/server'
-import { revision, version } from './version.js'
+import { revision, version } from '../version.js'
+import { command } from './command.js'
+import { configuration } from './configuration.js'
+
+export const daemon = command({
+  words: [],
+  summary: 'run the daemon',
+  options: {},
+  run: async ({ values, stop }) => runDaemon(await configuration(values), stop),
+})
 
 /** Runs the daemon until `stop` is aborted. */
-export async function runDaemon(config: DaemonConfig, stop: AbortSignal): Promise<void> {
+async function runDaemon(config: DaemonConfig, stop: AbortSignal): Promise<void> {
   const log = createLogger({ level: config.logLevel, format: config.logFormat })
   // dockerd asks a daemon that hangs for its state before it kills it.
   process.on('SIGUSR1', () => {
