@@ -1,16 +1,9 @@
 /** The Diff service: asks the configured differs in turn. */
-import { DiffDefinition } from '@containerd-ts/api/containerd/services/diff/v1/diff'
-import type { Descriptor as WireDescriptor } from '@containerd-ts/api/containerd/types/descriptor'
-import {
-  bindService,
-  type Descriptor,
-  type Differ,
-  InvalidArgumentError,
-  isUnimplemented,
-  requireNamespace,
-  UnimplementedError,
-} from '@containerd-ts/interface'
+import { type Differ, isUnimplemented, requireNamespace, UnimplementedError } from '@containerd-ts/interface'
 import { flag, list, PluginType, type Registration, register } from '@containerd-ts/plugin'
+import { diffServiceOf } from './service.js'
+
+export { type DiffServiceOptions, diffServiceOf } from './service.js'
 
 interface DiffConfig {
   default: readonly string[]
@@ -58,40 +51,8 @@ export const diffGrpcService: Registration<typeof PluginType.GRPC> = {
   requires: [PluginType.Service],
   init(ic) {
     const differ = ic.getById(PluginType.Service, 'diff-service') as Differ
-    return {
-      services: [
-        bindService(DiffDefinition, {
-          async apply(ctx, request) {
-            requireNamespace(ctx)
-            if (request.diff === undefined) throw new InvalidArgumentError('diff must be set')
-            const applied = await differ.apply(ctx, fromWire(request.diff), request.mounts, {
-              payloads: request.payloads,
-              syncFs: request.syncFs,
-            })
-            return { applied: toWire(applied) }
-          },
-          async diff(ctx, request) {
-            requireNamespace(ctx)
-            const descriptor = await differ.compare(ctx, request.left, request.right, {
-              labels: request.labels,
-              ...(request.mediaType !== '' && { mediaType: request.mediaType }),
-              ...(request.ref !== '' && { ref: request.ref }),
-              ...(request.sourceDateEpoch && { sourceDateEpoch: request.sourceDateEpoch }),
-            })
-            return { diff: toWire(descriptor) }
-          },
-        }),
-      ],
-    }
+    return { services: [diffServiceOf({ differ, authorize: requireNamespace })] }
   },
-}
-
-function fromWire({ mediaType, digest, size, annotations }: WireDescriptor): Descriptor {
-  return { mediaType, digest, sizeBytes: size, annotations }
-}
-
-function toWire({ mediaType, digest, sizeBytes, annotations }: Descriptor): WireDescriptor {
-  return { mediaType, digest, size: sizeBytes, annotations: { ...annotations } }
 }
 
 register(diffService)
