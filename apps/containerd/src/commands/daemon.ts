@@ -21,6 +21,8 @@ async function runDaemon(config: DaemonConfig, stop: AbortSignal): Promise<void>
     process.report.writeReport(path)
     log.info('wrote a diagnostic report', { path })
   })
+  // Whoever read the log may go away before the daemon does; saying so in the log would never end.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
   process.on('uncaughtException', (error) => log.error('uncaught exception', { error: error.stack ?? error }))
   process.on('unhandledRejection', (error) =>
     log.error('unhandled rejection', { error: error instanceof Error ? (error.stack ?? error) : error }),
