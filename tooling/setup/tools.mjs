@@ -58,6 +58,7 @@ const packages = {
   crun: 'crun',
   'docker-registry': 'docker-registry',
   skopeo: 'skopeo',
+  dockerd: 'docker.io',
 }
 
 /** Sees to it that programs are there: installs their Debian packages as root, or says which ones to install. */

@@ -1,5 +1,6 @@
 /** What end-to-end tests, benchmarks and the quickstart share. */
 export { type DaemonOptions, ourDaemon, startDaemon, type TestDaemon } from './daemon.js'
+export { type DockerdOptions, docker, startDockerd, type TestDockerd } from './dockerd.js'
 export { type BuiltImage, buildBusyboxImage } from './image.js'
 export { findLeaks, type Leaks } from './leaks.js'
 export { type ExecOptions, eventually, exec, mustExec, type Output, stopProcess } from './process.js'
