@@ -49,6 +49,8 @@ export interface InitContext<C = unknown> {
   readonly daemon: DaemonVersion
   /** True when the daemon logs at debug or trace. */
   readonly debug: boolean
+  /** A limit from the daemon's `[timeouts]` section by its key, in milliseconds; a second for a key that nobody knows. */
+  timeoutMs(key: string): number
   readonly log: Logger
   /** Aborted when the daemon stops, also while plugins are still initialising. */
   readonly signal: AbortSignal

@@ -20,6 +20,8 @@ export interface LoadOptions {
   address?: string
   ttrpcAddress?: string
   debug?: boolean
+  /** Limits by the keys of the `[timeouts]` section. */
+  timeoutsMs?: Readonly<Record<string, number>>
   daemon?: DaemonVersion
   log: Logger
   signal?: AbortSignal
@@ -109,6 +111,7 @@ class LoadedPlugins implements PluginSet {
       address: options.address ?? '',
       ttrpcAddress: options.ttrpcAddress ?? '',
       debug: options.debug ?? false,
+      timeoutMs: (key) => options.timeoutsMs?.[key] ?? 1000,
       daemon: options.daemon ?? { version: 'v0.0.0', revision: 'unknown' },
       log,
       signal: options.signal ?? new AbortController().signal,

@@ -60,6 +60,7 @@ export async function serve(config: DaemonConfig, options: ServeOptions): Promis
       address,
       ttrpcAddress: addressOf(config, 'ttrpc', registrations),
       debug: config.logLevel === 'debug' || config.logLevel === 'trace',
+      timeoutsMs: config.timeoutsMs,
       log,
       ...(options.daemon && { daemon: options.daemon }),
       ...(options.signal && { signal: options.signal }),

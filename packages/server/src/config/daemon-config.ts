@@ -74,6 +74,8 @@ const defaultTimeoutsMs: Readonly<Record<string, number>> = {
   'io.containerd.timeout.shim.cleanup': 5000,
   'io.containerd.timeout.shim.load': 5000,
   'io.containerd.timeout.shim.shutdown': 3000,
+  'io.containerd.timeout.task.checkpoint': 600_000,
+  'io.containerd.timeout.task.operation': 120_000,
   'io.containerd.timeout.task.state': 2000,
 }
 
