@@ -129,6 +129,40 @@ export interface CollectionStats {
   removed: { content: number; snapshots: number; leases: number; ingests: number; images: number }
 }
 
+/** What garbage collection looks after. */
+export type ObjectKind = 'lease' | 'image' | 'container' | 'content' | 'snapshot' | 'ingest'
+
+/** An object that is kept or collected. */
+export interface ObjectName {
+  kind: ObjectKind
+  namespace: string
+  /** Its id, name, digest, ref or key. */
+  id: string
+  /** Of a snapshot. */
+  snapshotter?: string
+}
+
+/** Why an object is kept, or that it is not. */
+export interface Explanation {
+  object: ObjectName
+  exists: boolean
+  kept: boolean
+  /**
+   * The shortest way from the object to a root: each step names what keeps the one before, and how. The last one has no `by`: it is a
+   * root by itself. Empty when nothing keeps it.
+   */
+  because: { by?: ObjectName; how: string }[]
+  /** Everything that keeps the object itself, one step away. */
+  keepers: { by?: ObjectName; how: string }[]
+}
+
+/** An object that the next collection would remove. */
+export interface Garbage {
+  object: ObjectName
+  /** What that frees on disk: 0 for what is only a name, or what another namespace keeps. */
+  sizeBytes: number
+}
+
 /**
  * Names, labels, leases and references over a content store and snapshotters, per namespace.
  *
@@ -144,6 +178,10 @@ export interface MetadataStore {
   readonly leases: LeaseManager
   /** Removes everything that nothing keeps, in the metadata and then in the backends. One at a time. */
   collectGarbage(signal: AbortSignal): Promise<CollectionStats>
+  /** Why objects with this id are kept or not; those that exist, or, when there is none, the one that is asked for. */
+  explain(object: Pick<ObjectName, 'namespace' | 'id'> & Partial<ObjectName>): Promise<Explanation[]>
+  /** What a collection would remove now, without doing so. */
+  preview(signal: AbortSignal): Promise<Garbage[]>
   /** Called after every committed mutation; the result unsubscribes. */
   onMutation(listener: (mutation: MetadataMutation) => void): () => void
   close(): Promise<void>

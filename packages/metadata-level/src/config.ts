@@ -1,4 +1,4 @@
-import { type ConfigSchema, choice, flag } from '@containerd-ts/plugin'
+import { type ConfigSchema, choice, durationMs, flag } from '@containerd-ts/plugin'
 
 /** Whether a namespace may begin a blob from what another namespace has, knowing its digest. */
 export type ContentSharingPolicy = 'shared' | 'isolated'
@@ -6,6 +6,7 @@ export type ContentSharingPolicy = 'shared' | 'isolated'
 export interface MetadataConfig {
   content_sharing_policy: ContentSharingPolicy
   no_sync: boolean
+  backend_timeout: number
 }
 
 export const metadataConfig: ConfigSchema<MetadataConfig> = {
@@ -16,5 +17,9 @@ export const metadataConfig: ConfigSchema<MetadataConfig> = {
   no_sync: flag({
     default: false,
     doc: 'Leave it to the kernel when changes reach the disk: faster, and a power failure may lose them.',
+  }),
+  backend_timeout: durationMs({
+    default: 10_000,
+    doc: 'How long a collection of garbage waits for one answer of a content store or snapshotter before it leaves it for the next time.',
   }),
 }

@@ -16,6 +16,7 @@ import {
 } from '@containerd-ts/interface'
 import { ensureNamespace, type StoreDeps } from './deps.js'
 import { eventTypes } from './event-types.js'
+import { Turns } from './pace.js'
 import { containers, ownedAny } from './tables.js'
 
 export function createContainerStore({ view, update, publish, dirty }: StoreDeps): ContainerStore {
@@ -30,7 +31,11 @@ export function createContainerStore({ view, update, publish, dirty }: StoreDeps
     async *list(ctx, filters) {
       const namespace = requireNamespace(ctx)
       const matches = parseFilters(filters)
-      for (const { record } of view.list(containers, namespace)) if (matches(containerField(record))) yield { ...record }
+      const turns = new Turns()
+      for (const { record } of view.scan(containers, namespace)) {
+        if (turns.isOver) await turns.pass()
+        if (matches(containerField(record))) yield { ...record }
+      }
     },
 
     async create(ctx, given) {

@@ -11,11 +11,13 @@ import {
   isAlreadyExists,
   type Labels,
   quote,
+  UnavailableError,
   validateLabels,
   withoutEmptyLabels,
 } from '@containerd-ts/interface'
 import { attach, detach, ensureNamespace, type StoreDeps } from './deps.js'
 import { eventTypes } from './event-types.js'
+import type { Limbo } from './limbo.js'
 import type { SharedLock } from './shared-lock.js'
 import { contents, ingests } from './tables.js'
 
@@ -23,6 +25,8 @@ export interface ContentDeps extends StoreDeps {
   readonly backend: ContentStore
   /** Held shared by whoever changes the backend, alone by whoever sweeps it. */
   readonly lock: SharedLock
+  /** Digests that a sweep could not be sure to have deleted. */
+  readonly limbo: Limbo
 }
 
 /** Where a writer belongs. */
@@ -135,7 +139,7 @@ export function sharedWriter(deps: ContentDeps, place: Place, blob: ContentInfo)
 
 /** Makes a blob of the backend visible in a namespace in place of the ingest. @throws AlreadyExistsError */
 async function finish(
-  { update, publish, dirty }: ContentDeps,
+  { update, publish, dirty, limbo }: ContentDeps,
   ctx: Context,
   { namespace, ref }: Place,
   blob: Pick<ContentInfo, 'digest' | 'sizeBytes' | 'labels'>,
@@ -145,6 +149,7 @@ async function finish(
   const record = { sizeBytes, labels, createdAt, updatedAt: createdAt }
   let committed = false
   try {
+    if (limbo.has(digest)) throw new UnavailableError(`content ${digest} is being deleted by a store that does not answer`)
     const exists = await update((tx) => {
       attach(tx, ctx, namespace, 'content', digest)
       detach(tx, ctx, namespace, 'ingests', ref)

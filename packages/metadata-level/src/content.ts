@@ -20,6 +20,7 @@ import { type ContentDeps, ownWriter, sharedWriter } from './content-writer.js'
 import type { View } from './database.js'
 import { attach, detach, ensureNamespace, requireLease } from './deps.js'
 import { eventTypes } from './event-types.js'
+import { Turns } from './pace.js'
 import { type ContentRecord, contents, type IngestRecord, ingests, namespaces } from './tables.js'
 
 const shareableLabel = 'containerd.io/namespace.shareable'
@@ -55,7 +56,9 @@ export function createContentView(deps: ContentDeps, policy: ContentSharingPolic
     async *walk(ctx, filters) {
       const namespace = requireNamespace(ctx)
       const matches = parseFilters(filters)
-      for (const { id, record } of view.list(contents, namespace)) {
+      const turns = new Turns()
+      for (const { id, record } of view.scan(contents, namespace)) {
+        if (turns.isOver) await turns.pass()
         const info = infoOf(id[1] ?? '', record)
         if (matches(contentField(info))) yield info
       }

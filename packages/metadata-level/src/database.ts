@@ -1,8 +1,12 @@
-import { FailedPreconditionError, InternalError, isErrno, UnavailableError } from '@containerd-ts/interface'
-import { ClassicLevel } from 'classic-level'
+import { UnavailableError } from '@containerd-ts/interface'
+import { CommitMark } from './commit-mark.js'
+import { type DatabaseState, decodeState, difference, emptyState, encodeState, replaced, stateKey } from './database-state.js'
 import { composeKey, keyBytes, keyOfBytes, splitKey } from './key.js'
+import { damaged, type Level, openLevel, storedRecords } from './level.js'
+import { isVersionKey, migrate } from './migrations.js'
+import { checksum, seal, unseal } from './record-seal.js'
 import { SortedMap } from './sorted-map.js'
-import { schema, schemaVersion, type Table } from './tables.js'
+import { schema, type Table } from './tables.js'
 
 /** A record with its place. Replaced, never changed. */
 export interface Entry<R = unknown> {
@@ -10,12 +14,14 @@ export interface Entry<R = unknown> {
   /** The parts of the key after the table's name. */
   readonly id: readonly string[]
   readonly record: R
+  /** The checksum under which it is stored. */
+  readonly check: number
 }
 
-/** What committed changes tell the rest of the store. */
+/** What a transaction tells the rest of the store: keys. */
 export interface Change {
-  /** Keys that were written, the deleted ones not among them. */
   readonly written: readonly string[]
+  readonly deleted: readonly string[]
 }
 
 /** Reads see what is committed, transactions also what those before them have written. */
@@ -23,6 +29,12 @@ export interface View {
   get<R>(table: Table<R>, ...id: readonly string[]): R | undefined
   /** The records of a table below `prefix`, in byte order. */
   list<R>(table: Table<R>, ...prefix: readonly string[]): Entry<R>[]
+}
+
+/** What is committed, also for those who take their time. */
+export interface CommittedView extends View {
+  /** As `list`, without gathering all of them: what is committed now, however long the walk through it takes. */
+  scan<R>(table: Table<R>, ...prefix: readonly string[]): Iterable<Entry<R>>
 }
 
 export interface Transaction extends View {
@@ -50,10 +62,20 @@ interface Commit {
   reject(error: Error): void
 }
 
-/** A value to come under a key, undefined to delete it. */
+/** What is to be under a key. */
 interface Write {
+  /** Undefined to delete what is there. */
   readonly entry: Entry | undefined
-  readonly bytes: Uint8Array | undefined
+  readonly bytes: Buffer
+  /** The sealed value. */
+  readonly value: Uint8Array | undefined
+}
+
+/** All records of a database in memory. */
+interface Loaded {
+  readonly level: Level
+  readonly entries: SortedMap<Entry>
+  readonly state: DatabaseState
 }
 
 /**
@@ -62,81 +84,65 @@ interface Write {
  * A transaction is a function that runs at once and alone. What it writes is seen by later transactions immediately, by readers and
  * its caller when it is on disk. All transactions that come while a batch is being written make up the next batch, so that they share
  * one sync.
+ *
+ * Every value has a checksum, and every batch says how many records there are and what their checksums add up to, so that a database
+ * that lost something is recognised when it is opened.
  */
-export class Database implements View {
-  readonly #level: ClassicLevel<Buffer, Uint8Array>
+export class Database implements CommittedView {
+  readonly #path: string
   readonly #sync: boolean
-  readonly #committed = new SortedMap<Entry>()
+  readonly #tables: readonly Table<unknown>[]
+  #loaded: Loaded
+  readonly #mark: CommitMark
   /** The newest write of each key that is not on disk yet. */
   readonly #pending = new Map<string, Write>()
   readonly #listeners = new Set<(change: Change) => void>()
   #queue: Commit[] = []
   #flushing: Promise<void> | undefined
+  /** After a failed write it is unknown what reached the disk. */
+  #doubtful = false
   #closed = false
 
-  private constructor(level: ClassicLevel<Buffer, Uint8Array>, options: DatabaseOptions) {
-    this.#level = level
+  private constructor(
+    path: string,
+    options: DatabaseOptions,
+    tables: readonly Table<unknown>[],
+    loaded: Loaded,
+    mark: CommitMark,
+  ) {
+    this.#path = path
     this.#sync = options.sync
+    this.#tables = tables
+    this.#loaded = loaded
+    this.#mark = mark
   }
 
-  /** @throws UnavailableError when another process has it open, FailedPreconditionError when its layout is of a newer version. */
+  /**
+   * @throws UnavailableError when another process has it open or the disk refuses, FailedPreconditionError when its layout is of a newer
+   * version, DataLossError when something is missing or altered; the files stay as they are.
+   */
   static async open(path: string, options: DatabaseOptions, tables: readonly Table<unknown>[]): Promise<Database> {
-    // Everything is read once and then kept here, so LevelDB itself needs to cache little.
-    const level = new ClassicLevel<Buffer, Uint8Array>(path, { keyEncoding: 'buffer', valueEncoding: 'view', cacheSize: 1 << 20 })
+    const loaded = await loadDatabase(path, tables)
     try {
-      await level.open()
-    } catch (cause) {
-      const reason = cause instanceof Error ? cause.cause : undefined
-      if (isErrno(reason, 'LEVEL_LOCKED'))
-        throw new UnavailableError(`metadata database ${path} is in use by another process`, { cause })
-      throw new InternalError(
-        `cannot open metadata database ${path}: ${reason instanceof Error ? reason.message : String(cause)}`,
-        { cause },
-      )
-    }
-    try {
-      const database = new Database(level, options)
-      await database.#load(path, tables)
-      return database
+      const mark = CommitMark.open(path)
+      mark.write(options.sync ? loaded.state.commits : 0)
+      return new Database(path, options, tables, loaded, mark)
     } catch (error) {
-      await level.close()
+      await loaded.level.close()
       throw error
     }
   }
 
-  async #load(path: string, tables: readonly Table<unknown>[]): Promise<void> {
-    const byName = new Map<string, Table<unknown>>([schema, ...tables].map((table) => [table.name, table]))
-    const iterator = this.#level.iterator({ highWaterMarkBytes: 1 << 20 })
-    try {
-      for (;;) {
-        const batch = await iterator.nextv(1000)
-        if (batch.length === 0) break
-        for (const [bytes, value] of batch) {
-          const key = keyOfBytes(bytes)
-          const [name = '', ...id] = splitKey(key)
-          const table = byName.get(name)
-          // Of a newer minor layout, which may add tables but not change them.
-          if (table !== undefined) this.#committed.set({ key, id, record: table.decode(value) })
-        }
-      }
-    } finally {
-      await iterator.close()
-    }
-    const version = this.get(schema, 'version')
-    if (version === undefined) await this.update((tx) => tx.put(schema, ['version'], schemaVersion))
-    else if (version > schemaVersion) {
-      throw new FailedPreconditionError(
-        `metadata database ${path} has layout ${version}, this daemon knows up to ${schemaVersion}: it was written by a newer one`,
-      )
-    }
-  }
-
   get<R>(table: Table<R>, ...id: readonly string[]): R | undefined {
-    return this.#committed.get(composeKey(table.name, ...id))?.record as R | undefined
+    return this.#loaded.entries.get(composeKey(table.name, ...id))?.record as R | undefined
   }
 
   list<R>(table: Table<R>, ...prefix: readonly string[]): Entry<R>[] {
-    return this.#committed.range(composeKey(table.name, ...prefix)) as Entry<R>[]
+    return this.#loaded.entries.range(composeKey(table.name, ...prefix)) as Entry<R>[]
+  }
+
+  scan<R>(table: Table<R>, ...prefix: readonly string[]): Iterable<Entry<R>> {
+    return this.#loaded.entries.snapshot(composeKey(table.name, ...prefix)) as Iterable<Entry<R>>
   }
 
   /** Keys whose writes are not on disk yet. */
@@ -162,11 +168,18 @@ export class Database implements View {
       const effects: (() => void)[] = []
       const result = transaction(this.#transaction(writes, effects))
       for (const [key, write] of writes) this.#pending.set(key, write)
-      const written = [...writes].flatMap(([key, { entry }]) => (entry === undefined ? [] : [key]))
-      for (const listener of this.#listeners) listener({ written })
+      this.#tell(writes)
       this.#queue.push({ writes, durable: options.durable ?? true, effects, resolve: () => resolve(result), reject })
       this.#flushing ??= this.#flush()
     })
+  }
+
+  #tell(writes: ReadonlyMap<string, Write>): void {
+    if (this.#listeners.size === 0) return
+    const written: string[] = []
+    const deleted: string[] = []
+    for (const [key, { entry }] of writes) (entry === undefined ? deleted : written).push(key)
+    for (const listener of this.#listeners) listener({ written, deleted })
   }
 
   #transaction(writes: Map<string, Write>, effects: (() => void)[]): Transaction {
@@ -176,11 +189,11 @@ export class Database implements View {
       get: <R>(table: Table<R>, ...id: readonly string[]) => {
         const key = composeKey(table.name, ...id)
         const changed = write(key)
-        return (changed === undefined ? this.#committed.get(key) : changed.entry)?.record as R | undefined
+        return (changed === undefined ? this.#loaded.entries.get(key) : changed.entry)?.record as R | undefined
       },
       list: <R>(table: Table<R>, ...parts: readonly string[]) => {
         const prefix = composeKey(table.name, ...parts)
-        const found = this.#committed.range(prefix)
+        const found = this.#loaded.entries.range(prefix)
         const changed = layers.flatMap((layer) => [...layer.keys()].filter((key) => key.startsWith(prefix)))
         if (changed.length === 0) return found as Entry<R>[]
         const merged = new Map(found.map((entry) => [entry.key, entry]))
@@ -193,10 +206,14 @@ export class Database implements View {
       },
       put: (table, id, record) => {
         const key = composeKey(table.name, ...id)
-        writes.set(key, { entry: { key, id, record }, bytes: table.encode(record) })
+        const bytes = keyBytes(key)
+        const payload = table.encode(record)
+        const check = checksum(bytes, payload)
+        writes.set(key, { entry: { key, id, record, check }, bytes, value: seal(payload, check) })
       },
       delete: (table, ...id) => {
-        writes.set(composeKey(table.name, ...id), { entry: undefined, bytes: undefined })
+        const key = composeKey(table.name, ...id)
+        writes.set(key, { entry: undefined, bytes: keyBytes(key), value: undefined })
       },
       afterwards: (effect) => {
         effects.push(effect)
@@ -210,31 +227,43 @@ export class Database implements View {
     while (this.#queue.length > 0) {
       const commits = this.#queue
       this.#queue = []
-      const writes = commits.flatMap((commit) => [...commit.writes])
       try {
-        if (writes.length > 0) {
-          await this.#level.batch(
-            writes.map(([key, { bytes }]) =>
-              bytes === undefined ? { type: 'del', key: keyBytes(key) } : { type: 'put', key: keyBytes(key), value: bytes },
-            ),
-            { sync: this.#sync && commits.some((commit) => commit.durable) },
-          )
-        }
+        if (this.#doubtful) await this.#reload()
+        await this.#write(commits)
       } catch (cause) {
+        this.#doubtful = true
         this.#fail(commits, cause)
         continue
       }
       for (const commit of commits) {
-        for (const [key, write] of commit.writes) {
-          if (write.entry === undefined) this.#committed.delete(key)
-          else this.#committed.set(write.entry)
-          if (this.#pending.get(key) === write) this.#pending.delete(key)
-        }
+        for (const [key, write] of commit.writes) if (this.#pending.get(key) === write) this.#pending.delete(key)
         for (const effect of commit.effects) effect()
         commit.resolve()
       }
     }
     this.#flushing = undefined
+  }
+
+  /** Writes a batch of what several transactions have written, then shows it to readers. */
+  async #write(commits: readonly Commit[]): Promise<void> {
+    const writes = new Map(commits.flatMap((commit) => [...commit.writes]))
+    if (writes.size === 0) return
+    const { level, entries } = this.#loaded
+    let state: DatabaseState = { ...this.#loaded.state, commits: this.#loaded.state.commits + 1 }
+    const operations: ({ type: 'put'; key: Buffer; value: Uint8Array } | { type: 'del'; key: Buffer })[] = []
+    for (const [key, { entry, bytes, value }] of writes) {
+      state = replaced(state, entries.get(key)?.check, entry?.check)
+      operations.push(value === undefined ? { type: 'del', key: bytes } : { type: 'put', key: bytes, value })
+    }
+    operations.push({ type: 'put', key: stateKey, value: encodeState(state) })
+    const sync = this.#sync && commits.some((commit) => commit.durable)
+    await level.batch(operations, { sync })
+    if (sync) this.#mark.write(state.commits)
+    for (const [key, { entry }] of writes) {
+      if (entry === undefined) entries.delete(key)
+      else entries.set(entry)
+    }
+    this.#loaded = { level, entries, state }
   }
 
   /** What came after saw the writes that failed, so it fails with them. */
@@ -246,10 +275,65 @@ export class Database implements View {
     for (const commit of all) commit.reject(new UnavailableError(`cannot write metadata: ${reason}`, { cause }))
   }
 
+  /**
+   * Reads everything again. LevelDB would go on writing behind a record that is there in part, and not find what is there when it is
+   * opened the next time; opening it now makes it begin a new log.
+   */
+  async #reload(): Promise<void> {
+    await this.#loaded.level.close()
+    this.#loaded = await loadDatabase(this.#path, this.#tables)
+    this.#doubtful = false
+  }
+
   /** Waits for what is under way and closes. */
   async close(): Promise<void> {
     this.#closed = true
     await this.#flushing
-    await this.#level.close()
+    await this.#loaded.level.close()
+    this.#mark.close()
+  }
+}
+
+/** Opens a database, brings it to the present layout and reads it. */
+async function loadDatabase(path: string, tables: readonly Table<unknown>[]): Promise<Loaded> {
+  const level = await openLevel(path)
+  try {
+    await migrate(level, path)
+    const byName = new Map<string, Table<unknown>>([schema, ...tables].map((table) => [table.name, table]))
+    const entries = new SortedMap<Entry>()
+    let counted = emptyState
+    let state = emptyState
+    for await (const batch of storedRecords(level)) {
+      for (const [bytes, value] of batch) {
+        if (isVersionKey(bytes)) continue
+        const { payload, check } = unsealed(path, bytes, value)
+        if (bytes.equals(stateKey)) {
+          state = decodeState(payload)
+          continue
+        }
+        counted = replaced(counted, undefined, check)
+        const key = keyOfBytes(bytes)
+        const [name = '', ...id] = splitKey(key)
+        // A table that is not known belongs to a plugin that is not here, or to a newer daemon.
+        const table = byName.get(name)
+        if (table !== undefined) entries.set({ key, id, record: table.decode(payload), check })
+      }
+    }
+    const problem = difference(counted, state, CommitMark.read(path))
+    if (problem !== undefined) throw damaged(path, problem)
+    return { level, entries, state }
+  } catch (error) {
+    await level.close()
+    if (error instanceof Error && 'code' in error && error.code === 'LEVEL_CORRUPTION') throw damaged(path, error.message, error)
+    throw error
+  }
+}
+
+function unsealed(path: string, key: Buffer, value: Uint8Array) {
+  try {
+    return unseal(key, value)
+  } catch (cause) {
+    const name = splitKey(keyOfBytes(key)).join(' ')
+    throw damaged(path, `the record of ${name} cannot be read: ${cause instanceof Error ? cause.message : cause}`, cause)
   }
 }

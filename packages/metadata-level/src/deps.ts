@@ -1,14 +1,14 @@
 import { type MessageType, packAny } from '@containerd-ts/api'
 import { background, type Context, type EventPublisher, NotFoundError } from '@containerd-ts/interface'
 import type { Logger } from '@containerd-ts/plugin'
-import type { Transaction, UpdateOptions, View } from './database.js'
+import type { CommittedView, Transaction, UpdateOptions, View } from './database.js'
 import type { Dirty } from './dirty.js'
 import { leases, namespaces, resources } from './tables.js'
 
 /** What the parts of the store share. */
 export interface StoreDeps {
   /** What is committed. */
-  readonly view: View
+  readonly view: CommittedView
   readonly dirty: Dirty
   readonly log: Logger
   /** Runs a transaction and counts it as a mutation. */

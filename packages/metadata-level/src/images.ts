@@ -19,6 +19,7 @@ import type { Entry } from './database.js'
 import { attach, detach, ensureNamespace, type StoreDeps } from './deps.js'
 import { eventTypes } from './event-types.js'
 import { expireLabel } from './gc/labels.js'
+import { Turns } from './pace.js'
 import { type ImageRecord, images } from './tables.js'
 
 export function createImageStore({ view, update, publish, dirty }: StoreDeps): ImageStore {
@@ -32,7 +33,9 @@ export function createImageStore({ view, update, publish, dirty }: StoreDeps): I
     async *list(ctx, filters) {
       const namespace = requireNamespace(ctx)
       const matches = parseFilters(filters)
-      for (const entry of view.list(images, namespace)) {
+      const turns = new Turns()
+      for (const entry of view.scan(images, namespace)) {
+        if (turns.isOver) await turns.pass()
         const image = imageOf(nameOf(entry), entry.record)
         if (matches(imageField(image))) yield image
       }

@@ -26,6 +26,7 @@ export const metadataStore: Registration<typeof PluginType.Metadata, MetadataCon
       events: ic.events,
       contentSharingPolicy: ic.config.content_sharing_policy,
       sync: !ic.config.no_sync,
+      backendTimeoutMs: ic.config.backend_timeout,
       log: ic.log,
     })
   },

@@ -15,6 +15,7 @@ import {
 } from '@containerd-ts/interface'
 import type { View } from './database.js'
 import { ensureNamespace, type StoreDeps } from './deps.js'
+import { Turns } from './pace.js'
 import { leases, resources } from './tables.js'
 
 export function createLeaseManager({ view, update, dirty }: StoreDeps): LeaseManager {
@@ -45,7 +46,9 @@ export function createLeaseManager({ view, update, dirty }: StoreDeps): LeaseMan
     async *list(ctx, filters) {
       const namespace = requireNamespace(ctx)
       const matches = parseFilters(filters)
-      for (const entry of view.list(leases, namespace)) {
+      const turns = new Turns()
+      for (const entry of view.scan(leases, namespace)) {
+        if (turns.isOver) await turns.pass()
         const lease = { id: entry.id[1] ?? '', ...entry.record }
         if (
           matches(([field, ...rest]) =>

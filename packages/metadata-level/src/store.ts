@@ -15,10 +15,14 @@ import { Database, type Transaction, type UpdateOptions } from './database.js'
 import { publisher, type StoreDeps } from './deps.js'
 import { Dirty } from './dirty.js'
 import { eventTypes } from './event-types.js'
-import { collectMetadata, type Removal } from './gc/collect.js'
+import { Cleanups } from './gc/cleanups.js'
+import { collectMetadata, previewCollection, type Removal } from './gc/collect.js'
+import { explain } from './gc/explain.js'
+import { withSizes } from './gc/sizes.js'
 import { sweepContent, sweepSnapshots } from './gc/sweep.js'
 import { createImageStore } from './images.js'
 import { createLeaseManager } from './leases.js'
+import { Limbo } from './limbo.js'
 import { createNamespaceStore } from './namespaces.js'
 import { Sequence } from './sequence.js'
 import { SharedLock } from './shared-lock.js'
@@ -37,9 +41,13 @@ export interface MetadataStoreOptions {
   /** False leaves it to the kernel when changes reach the disk. Default true. */
   sync?: boolean
   log?: Logger
+  /** How long a collection waits for one answer of a backend. Default 10 s. */
+  backendTimeoutMs?: number
   /** The time by which leases, images and ingests expire. For tests. */
   nowMs?: () => number
 }
+
+const defaultBackendTimeoutMs = 10_000
 
 const tables: readonly Table<unknown>[] = [namespaces, containers, images, contents, ingests, snapshots, leases, resources]
 
@@ -75,16 +83,18 @@ export async function createMetadataStore(options: MetadataStoreOptions): Promis
     return lock
   }
   const sequence = new Sequence(deps)
+  const limbo = new Limbo()
+  const cleanups = new Cleanups(log)
   let collecting: Promise<unknown> = Promise.resolve()
 
   /** Backends whose sweep fails are looked at as a whole the next time. */
   async function sweep(): Promise<void> {
     const { blobs, ingests, snapshots } = dirty
+    const sweepDeps = { view: database, dirty, log, deadlineMs: options.backendTimeoutMs ?? defaultBackendTimeoutMs }
     const sweeps: Promise<void>[] = []
     if (!blobs.isEmpty || !ingests.isEmpty) {
-      const work = contentLock.exclusive(() => sweepContent(database, backend, dirty, log))
       sweeps.push(
-        work.catch((error: unknown) => {
+        sweepContent({ ...sweepDeps, lock: contentLock }, backend, limbo).catch((error: unknown) => {
           log.warn('cannot sweep the content store', { error })
           blobs.addAll()
           ingests.addAll()
@@ -94,9 +104,12 @@ export async function createMetadataStore(options: MetadataStoreOptions): Promis
     for (const [name, suspects] of snapshots) {
       const snapshotter = options.snapshotters.get(name)
       if (snapshotter === undefined || suspects.isEmpty) continue
-      const work = lockOf(name).exclusive(() => sweepSnapshots(database, name, snapshotter, dirty, log))
+      const work = async () => {
+        await sweepSnapshots({ ...sweepDeps, lock: lockOf(name) }, name, snapshotter)
+        await cleanups.run(name, snapshotter, sweepDeps.deadlineMs)
+      }
       sweeps.push(
-        work.catch((error: unknown) => {
+        work().catch((error: unknown) => {
           log.warn('cannot sweep a snapshotter', { snapshotter: name, error })
           suspects.addAll()
         }),
@@ -123,7 +136,7 @@ export async function createMetadataStore(options: MetadataStoreOptions): Promis
   }
 
   return {
-    content: createContentView({ ...deps, backend, lock: contentLock }, options.contentSharingPolicy ?? 'shared'),
+    content: createContentView({ ...deps, backend, lock: contentLock, limbo }, options.contentSharingPolicy ?? 'shared'),
     snapshotters: new Map(
       [...options.snapshotters].map(([name, snapshotter]) => [
         name,
@@ -138,6 +151,11 @@ export async function createMetadataStore(options: MetadataStoreOptions): Promis
       const result = collecting.then(() => collect(signal))
       collecting = result.catch(() => {})
       return result
+    },
+    explain: (object) => explain(database, object, nowMs()),
+    async preview(signal) {
+      const removals = await previewCollection(database, nowMs(), signal)
+      return withSizes(removals, { view: database, snapshotters: options.snapshotters, log, signal })
     },
     onMutation(listener) {
       listeners.add(listener)

@@ -3,9 +3,11 @@ import { Container as ContainerMessage } from '@containerd-ts/api/containerd/ser
 import type { Container, Descriptor, Labels } from '@containerd-ts/interface'
 
 /*
- * The layout of the database. A key is a tuple (see key.ts), a value JSON unless said otherwise.
+ * The layout of the database. A key is a tuple (see key.ts), a value JSON unless said otherwise, with a checksum behind it (see
+ * record-seal.ts).
  *
- *     schema    version                             the number of this layout
+ *     schema    version                             the number of this layout in decimal digits, without checksum
+ *     schema    state                               how many batches and records there are, and the sum of checksums
  *     schema    sequence                            up to where backend snapshot numbers are given out
  *     namespace <namespace>                         NamespaceRecord
  *     container <namespace> <id>                    protobuf containerd.services.containers.v1.Container
@@ -16,9 +18,10 @@ import type { Container, Descriptor, Labels } from '@containerd-ts/interface'
  *     lease     <namespace> <id>                    LeaseRecord
  *     resource  <namespace> <lease> <type> <id>     empty: the lease keeps this
  *
- * A change that older code would misread raises `schemaVersion`, and a database of a newer version is refused.
+ * A change that older code would misread raises `schemaVersion` and gets a step in migrations.ts; a database of a newer version is
+ * refused.
  */
-export const schemaVersion = 1
+export const schemaVersion = 2
 
 /** How the values under keys with this first part are stored. */
 export interface Table<R> {

@@ -6,7 +6,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Database, type Transaction } from '../src/database.js'
 import { Dirty } from '../src/dirty.js'
 import { collectMetadata } from '../src/gc/collect.js'
-import { Pace } from '../src/gc/pace.js'
+import { splitKey } from '../src/key.js'
+import { Pace } from '../src/pace.js'
 import { containers, contents, images, ingests, leases, namespaces, resources, snapshots } from '../src/tables.js'
 import { survivors, type World } from './gc-model.js'
 
@@ -202,6 +203,49 @@ describe('a collection', () => {
         },
       ),
       { numRuns: 100 },
+    )
+  })
+
+  it('leaves nothing behind, at any moment, whose references lead nowhere', async () => {
+    // A forest: everything refers to things with greater numbers only, by labels, as target or as parent.
+    const forest = fc.array(fc.record({ kind: fc.constantFrom('content', 'snapshot', 'image'), refs: fc.array(fc.nat(30)) }), {
+      minLength: 2,
+      maxLength: 30,
+    })
+    await fc.assert(
+      fc.asyncProperty(forest, async (objects) => {
+        const key = (n: number) => (objects[n]?.kind === 'snapshot' ? `snapshot.s/${n}` : `${objects[n]?.kind}.${n}`)
+        await database.update((tx) => {
+          clear(tx)
+          for (const [n, { kind, refs }] of objects.entries()) {
+            const later = refs.map((ref) => n + 1 + ref).filter((ref) => ref < objects.length)
+            const labels = Object.fromEntries(later.map((ref) => [`containerd.io/gc.ref.${key(ref)}`, String(ref)]))
+            const stamps = { createdAt: stamp, updatedAt: stamp }
+            if (kind === 'content') tx.put(contents, ['n', String(n)], { sizeBytes: 1, labels, ...stamps })
+            else if (kind === 'snapshot') tx.put(snapshots, ['n', 's', String(n)], { backend: '', parent: '', labels, ...stamps })
+            else {
+              const target = { mediaType: 'm', digest: 'none', sizeBytes: 1, annotations: {} }
+              tx.put(images, ['n', String(n)], {
+                labels: { ...labels, 'containerd.io/gc.expire': '2030-05-31T00:00:00Z' },
+                target,
+                ...stamps,
+              })
+            }
+          }
+        })
+        const present = new Set(objects.keys())
+        const numberOf = (removed: string) => Number(splitKey(removed).at(-1))
+        const stop = database.onChange(({ deleted }) => {
+          for (const removed of deleted) present.delete(numberOf(removed))
+          for (const n of present)
+            for (const ref of objects[n]?.refs ?? [])
+              if (n + 1 + ref < objects.length) expect(present.has(n + 1 + ref), `${n} refers to ${n + 1 + ref}`).toBe(true)
+        })
+        await collect(new Pace(0))
+        stop()
+        expect(present.size).toBe(0)
+      }),
+      { numRuns: 50 },
     )
   })
 

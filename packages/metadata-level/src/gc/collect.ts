@@ -1,6 +1,7 @@
 import type { CollectionStats } from '@containerd-ts/interface'
 import type { Database, Entry, Transaction } from '../database.js'
 import type { Dirty } from '../dirty.js'
+import { Pace } from '../pace.js'
 import {
   contents,
   type IngestRecord,
@@ -12,10 +13,10 @@ import {
   snapshots,
   type Table,
 } from '../tables.js'
-import { Marker, populationOf } from './mark.js'
-import { Pace } from './pace.js'
+import { Marker, populationOf, type Trace } from './mark.js'
+import { ReferrersFirst } from './order.js'
 
-/** What a collection has removed from the metadata. */
+/** What a collection has removed from the metadata, or would remove. */
 export interface Removal {
   namespace: string
   /** Name of the table. */
@@ -28,15 +29,15 @@ export interface MetadataCollection {
   stats: Pick<CollectionStats, 'pauseMs' | 'removed'>
 }
 
-// Within a namespace in this order, which is the order of the events.
-const collected: readonly Table<unknown>[] = [leases, snapshots, ingests, contents, images]
-
 /**
  * Removes from the metadata what nothing keeps.
  *
- * What is kept is found while others go on writing. Everything that they write meanwhile counts as kept, with all it refers to: a
- * reference that moves to where was searched already is a write, so nothing that someone can still reach is missed. What they
- * unlink meanwhile is left to the next collection. Only the end runs alone: it follows what the last writes refer to and deletes.
+ * What is kept is found in a view of one moment, while others go on writing. Everything that they write meanwhile counts as kept, with
+ * all it refers to: a reference that moves to where was searched already is a write, so nothing that someone can still reach is missed.
+ * What they unlink meanwhile is left to the next collection.
+ *
+ * What is not kept is removed a slice at a time, everything before what it refers to: whatever someone still finds, or a crash leaves, is
+ * complete.
  */
 export async function collectMetadata(
   database: Database,
@@ -45,48 +46,44 @@ export async function collectMetadata(
   signal: AbortSignal,
   pace = new Pace(),
 ): Promise<MetadataCollection> {
-  const marker = new Marker(nowMs)
-  const touched = new Set(database.pendingKeys())
-  const stop = database.onChange(({ written }) => {
-    for (const key of written) touched.add(key)
-  })
+  const touched = new Touched(database)
   try {
     dirty.clearDeleted()
-    const all = populationOf(database)
-    await pace.run(marker.addRoots(all))
-    await pace.run(marker.follow(database))
-    signal.throwIfAborted()
-    const candidates: { table: Table<unknown>; entry: Entry }[] = []
-    const populations: readonly (readonly Entry[])[] = [all.leases, all.snapshots, all.ingests, all.contents, all.images]
-    await pace.run(unmarked())
-    const removed = await database.update((tx) => pace.runAtOnce(() => sweep(tx)))
+    const { marker, unmarked } = await findGarbage(database, nowMs, pace, signal)
+    const ordering = new ReferrersFirst(new Set(unmarked.keys()), (key) => marker.related(database, key))
+    await pace.run(ordering.steps())
+    const { order } = ordering
+    const gone = new Set<Entry>()
+    for (let at = 0; at < order.length; ) {
+      signal.throwIfAborted()
+      at = await database.update((tx) => pace.runAtOnce(() => sweep(tx, at)))
+    }
+    const removed = await inOrder(unmarked.values(), pace, (entry) => gone.has(entry))
     return { removed, stats: { pauseMs: pace.busyMs, removed: count(removed) } }
 
-    function* unmarked(): Iterable<void> {
-      for (const [rank, table] of collected.entries()) {
-        for (const entry of populations[rank] ?? []) {
-          if (!marker.isKept(entry.key)) candidates.push({ table, entry })
-          yield
-        }
-      }
+    /** Removes for the length of a slice from `at` on; gives back how far it came. */
+    function sweep(tx: Transaction, start: number): number {
+      for (const key of touched.take()) marker.touch(key)
+      for (const _ of marker.follow(tx));
+      const hasTime = pace.slice()
+      let at = start
+      do {
+        const entry = unmarked.get(order[at] ?? '')
+        if (entry !== undefined) remove(tx, entry)
+      } while (++at < order.length && hasTime())
+      return at
     }
 
-    function sweep(tx: Transaction): Removal[] {
-      for (const key of touched) marker.touch(key)
-      for (const _ of marker.follow(tx));
-      const removals: Removal[] = []
-      for (const { table, entry } of candidates) {
-        // What was deleted or written again since is not ours to remove.
-        if (marker.isKept(entry.key) || tx.get(table, ...entry.id) !== entry.record) continue
-        tx.delete(table, ...entry.id)
-        const [namespace = '', ...id] = entry.id
-        if (table.name === leases.name)
-          for (const resource of tx.list(resources, namespace, ...id)) tx.delete(resources, ...resource.id)
-        tx.afterwards(() => suspect(table, id, entry))
-        removals.push({ namespace, table: table.name, id })
-      }
-      // The candidates are in order within each namespace; a stable sort leaves them so.
-      return removals.sort((a, b) => Buffer.compare(Buffer.from(a.namespace), Buffer.from(b.namespace)))
+    function remove(tx: Transaction, { table, entry }: Garbage): void {
+      const [namespace = '', ...id] = entry.id
+      // What was deleted or written again since is not ours to remove.
+      if (marker.isKept(entry.key) || tx.get(table, namespace, ...id) !== entry.record) return
+      tx.delete(table, namespace, ...id)
+      if (table === leases) for (const resource of tx.list(resources, namespace, ...id)) tx.delete(resources, ...resource.id)
+      tx.afterwards(() => {
+        gone.add(entry)
+        suspect(table, id, entry)
+      })
     }
 
     /** What the backends hold of it may go now. */
@@ -96,7 +93,92 @@ export async function collectMetadata(
       else if (table === snapshots) dirty.addSnapshot(id, (record as SnapshotRecord).backend)
     }
   } finally {
-    stop()
+    touched.close()
+  }
+}
+
+/** What a collection would remove now, in the order of its events. */
+export async function previewCollection(database: Database, nowMs: number, signal: AbortSignal): Promise<Removal[]> {
+  const pace = new Pace()
+  const { unmarked } = await findGarbage(database, nowMs, pace, signal)
+  return inOrder(unmarked.values(), pace, () => true)
+}
+
+/** Follows everything that is kept to its end; `trace` hears why. */
+export async function markKept(database: Database, nowMs: number, pace: Pace, trace?: Trace) {
+  const marker = new Marker(nowMs, trace)
+  const population = populationOf(database)
+  await pace.run(marker.addRoots(population))
+  await pace.run(marker.follow(database))
+  return { marker, population }
+}
+
+interface Garbage {
+  readonly table: Table<unknown>
+  readonly entry: Entry
+}
+
+async function findGarbage(database: Database, nowMs: number, pace: Pace, signal: AbortSignal) {
+  const { marker, population } = await markKept(database, nowMs, pace)
+  signal.throwIfAborted()
+  const unmarked = new Map<string, Garbage>()
+  await pace.run(unkept())
+  return { marker, unmarked }
+
+  /** Kind by kind, in the order of the events. */
+  function* unkept(): Iterable<void> {
+    for (const [table, entries] of [
+      [leases, population.leases],
+      [snapshots, population.snapshots],
+      [ingests, population.ingests],
+      [contents, population.contents],
+      [images, population.images],
+    ] as const) {
+      for (const entry of entries) {
+        if (!marker.isKept(entry.key)) unmarked.set(entry.key, { table, entry })
+        yield
+      }
+    }
+  }
+}
+
+/** The keys that others write while a collection goes on. */
+class Touched {
+  #keys: Set<string>
+  readonly close: () => void
+
+  constructor(database: Database) {
+    this.#keys = new Set(database.pendingKeys())
+    this.close = database.onChange(({ written }) => {
+      for (const key of written) this.#keys.add(key)
+    })
+  }
+
+  /** Gives them back and forgets them. */
+  take(): ReadonlySet<string> {
+    const keys = this.#keys
+    this.#keys = new Set()
+    return keys
+  }
+}
+
+/** What of the garbage was removed: by namespace and in it by kind and id, bytewise. */
+async function inOrder(garbage: Iterable<Garbage>, pace: Pace, isRemoved: (entry: Entry) => boolean): Promise<Removal[]> {
+  // The garbage is in order for each kind, which leaves the namespaces.
+  const namespaces = new Map<string, Removal[]>()
+  await pace.run(group())
+  const byName = (a: string, b: string) => Buffer.compare(Buffer.from(a), Buffer.from(b))
+  return [...namespaces.keys()].sort(byName).flatMap((namespace) => namespaces.get(namespace) ?? [])
+
+  function* group(): Iterable<void> {
+    for (const { table, entry } of garbage) {
+      yield
+      if (!isRemoved(entry)) continue
+      const [namespace = '', ...id] = entry.id
+      const removals = namespaces.get(namespace) ?? []
+      if (removals.length === 0) namespaces.set(namespace, removals)
+      removals.push({ namespace, table: table.name, id })
+    }
   }
 }
 

@@ -8,6 +8,8 @@ const usedAtLabel = 'containerd.io/gc.cond.value-usedat'
 
 /** Keeps an object as long as a snapshot is kept and was used long or lately enough. */
 export interface Condition {
+  /** The label that says so. */
+  readonly label: string
   /** Key of the snapshot. */
   readonly snapshot: string
   readonly older: boolean
@@ -25,7 +27,7 @@ export function conditionsOf(namespace: string, labels: Labels): Condition[] {
     for (const term of value.slice(0, bar).split(',')) {
       const [, operator, duration = ''] = /^usedat([<>])(.+)$/.exec(term) ?? []
       const ageMs = parseDuration(duration)
-      if (operator !== undefined && ageMs !== undefined) conditions.push({ snapshot, older: operator === '>', ageMs })
+      if (operator !== undefined && ageMs !== undefined) conditions.push({ label, snapshot, older: operator === '>', ageMs })
     }
   }
   return conditions

@@ -24,28 +24,37 @@ export function isExpired(labels: Labels, nowMs: number): boolean {
   return expires !== undefined && expires <= nowMs
 }
 
-export function isRoot(labels: Labels): boolean {
-  return Object.keys(labels).some((key) => key.startsWith(rootPrefix))
+/** The label that makes its bearer a root, if there is one. */
+export function rootLabel(labels: Labels): string | undefined {
+  return Object.keys(labels).find((key) => key.startsWith(rootPrefix))
 }
 
-/** Keys of the objects that the labels of an object keep. */
-export function references(namespace: string, labels: Labels): string[] {
+/** An object that a label names. */
+export interface LabelTarget {
+  /** Its key. */
+  readonly key: string
+  readonly label: string
+}
+
+/** The objects that the labels of an object keep. */
+export function references(namespace: string, labels: Labels): LabelTarget[] {
   return targets(namespace, labels, refPrefix, ['content', 'image'])
 }
 
-/** Keys of the objects that keep the bearer of these labels. */
-export function backReferences(namespace: string, labels: Labels): string[] {
+/** The objects that keep the bearer of these labels. */
+export function backReferences(namespace: string, labels: Labels): LabelTarget[] {
   return targets(namespace, labels, backrefPrefix, ['content', 'image', 'container'])
 }
 
-function targets(namespace: string, labels: Labels, prefix: string, tables: readonly string[]): string[] {
-  const found: string[] = []
-  for (const [label, id] of Object.entries(labels)) {
+function targets(namespace: string, labels: Labels, prefix: string, tables: readonly string[]): LabelTarget[] {
+  const found: LabelTarget[] = []
+  for (const label of Object.keys(labels)) {
     if (!label.startsWith(prefix)) continue
+    const id = labels[label] ?? ''
     const kind = label.slice(prefix.length)
     if (kind.startsWith('snapshot.'))
-      found.push(composeKey('snapshot', namespace, snapshotterOf(kind.slice('snapshot.'.length)), id))
-    for (const table of tables) if (names(kind, table)) found.push(composeKey(table, namespace, id))
+      found.push({ key: composeKey('snapshot', namespace, snapshotterOf(kind.slice('snapshot.'.length)), id), label })
+    for (const table of tables) if (names(kind, table)) found.push({ key: composeKey(table, namespace, id), label })
   }
   return found
 }

@@ -1,5 +1,5 @@
 import type { Container, Labels } from '@containerd-ts/interface'
-import type { Entry, View } from '../database.js'
+import type { CommittedView, Entry, View } from '../database.js'
 import { composeKey, splitKey } from '../key.js'
 import {
   type ContentRecord,
@@ -16,33 +16,47 @@ import {
   snapshots,
 } from '../tables.js'
 import { type Condition, conditionsOf, holds } from './conditions.js'
-import { backReferences, flatLabel, isExpired, isRoot, references } from './labels.js'
+import { backReferences, flatLabel, isExpired, references, rootLabel } from './labels.js'
 
-/** What is read to find out what is kept. */
+/** What is read to find out what is kept: everything as it is at one moment. */
 export interface Population {
-  leases: readonly Entry<LeaseRecord>[]
-  resources: readonly Entry<true>[]
-  images: readonly Entry<ImageRecord>[]
-  containers: readonly Entry<Container>[]
-  contents: readonly Entry<ContentRecord>[]
-  snapshots: readonly Entry<SnapshotRecord>[]
-  ingests: readonly Entry<IngestRecord>[]
+  leases: Iterable<Entry<LeaseRecord>>
+  resources: Iterable<Entry<true>>
+  images: Iterable<Entry<ImageRecord>>
+  containers: Iterable<Entry<Container>>
+  contents: Iterable<Entry<ContentRecord>>
+  snapshots: Iterable<Entry<SnapshotRecord>>
+  ingests: Iterable<Entry<IngestRecord>>
 }
 
-export function populationOf(view: View): Population {
+export function populationOf(view: CommittedView): Population {
   return {
-    leases: view.list(leases),
-    resources: view.list(resources),
-    images: view.list(images),
-    containers: view.list(containers),
-    contents: view.list(contents),
-    snapshots: view.list(snapshots),
-    ingests: view.list(ingests),
+    leases: view.scan(leases),
+    resources: view.scan(resources),
+    images: view.scan(images),
+    containers: view.scan(containers),
+    contents: view.scan(contents),
+    snapshots: view.scan(snapshots),
+    ingests: view.scan(ingests),
   }
 }
 
+/** Hears of every reason to keep the object with the key `target`: another object, or none for a root, and in what way. */
+export type Trace = (target: string, from: string | undefined, how: string) => void
+
+/** An object that another one keeps. */
+interface Related {
+  readonly key: string
+  readonly how: string
+}
+
+interface Found {
+  readonly key: string
+  readonly flat: boolean
+}
+
 /**
- * Finds what is kept: roots are added, then references are followed from everything found.
+ * Finds what is kept: roots are added, then references are followed from everything found, the nearest first.
  *
  * A flat lease keeps what it lists in a flat way: parents of snapshots and targets of images with it, but nothing that labels name.
  * What is found in both ways is found in the full way.
@@ -50,22 +64,26 @@ export function populationOf(view: View): Population {
 export class Marker {
   readonly #full = new Set<string>()
   readonly #flat = new Set<string>()
-  readonly #queue: { key: string; flat: boolean }[] = []
+  #found: Found[] = []
   /** What lives as long as the object with this key does. */
-  readonly #dependants = new Map<string, string[]>()
+  readonly #dependants = new Map<string, Related[]>()
   readonly #conditional = new Map<string, { key: string; condition: Condition }[]>()
 
-  constructor(readonly nowMs: number) {}
+  constructor(
+    readonly nowMs: number,
+    readonly trace?: Trace,
+  ) {}
 
   isKept(key: string): boolean {
     return this.#full.has(key) || this.#flat.has(key)
   }
 
-  keep(key: string, flat = false): void {
+  #keep(key: string, flat: boolean, from: string | undefined, how: string): void {
+    this.trace?.(key, from, how)
     if (this.#full.has(key) || (flat && this.#flat.has(key))) return
     const set = flat ? this.#flat : this.#full
     set.add(key)
-    this.#queue.push({ key, flat })
+    this.#found.push({ key, flat })
   }
 
   /** Adds the roots among all objects, and learns who lives through whom. The steps are for pausing in between. */
@@ -73,32 +91,36 @@ export class Marker {
     const flatness = new Map<string, boolean>()
     for (const { key, id, record } of all.leases) {
       if (isExpired(record.labels, this.nowMs)) continue
-      this.keep(key)
+      this.#keep(key, false, undefined, 'not expired')
       flatness.set(composeKey(...id), flatLabel in record.labels)
       yield
     }
     for (const { id } of all.resources) {
       const [namespace = '', lease = '', type = '', resource = ''] = id
       const flat = flatness.get(composeKey(namespace, lease))
-      if (flat !== undefined) this.keep(resourceKey(namespace, type, resource), flat)
+      if (flat !== undefined)
+        this.#keep(resourceKey(namespace, type, resource), flat, composeKey(leases.name, namespace, lease), 'listed')
       yield
     }
     for (const { key, id, record } of all.images) {
       this.#learn(key, id, record.labels)
-      if (!isExpired(record.labels, this.nowMs)) this.keep(key)
+      if (!isExpired(record.labels, this.nowMs)) this.#keep(key, false, undefined, 'not expired')
       yield
     }
     for (const { key } of all.containers) {
-      this.keep(key)
+      this.#keep(key, false, undefined, 'containers are never collected')
       yield
     }
-    for (const { key, id, record } of [...all.contents, ...all.snapshots]) {
-      this.#learn(key, id, record.labels)
-      if (isRoot(record.labels)) this.keep(key)
-      yield
+    for (const objects of [all.contents, all.snapshots]) {
+      for (const { key, id, record } of objects) {
+        this.#learn(key, id, record.labels)
+        const label = rootLabel(record.labels)
+        if (label !== undefined) this.#keep(key, false, undefined, label)
+        yield
+      }
     }
     for (const { key, record } of all.ingests) {
-      if (record.expiresAtMs !== undefined && record.expiresAtMs > this.nowMs) this.keep(key)
+      if (record.expiresAtMs !== undefined && record.expiresAtMs > this.nowMs) this.#keep(key, false, undefined, 'not expired')
       yield
     }
   }
@@ -108,71 +130,70 @@ export class Marker {
     const [table, namespace = '', , type = '', resource = ''] = splitKey(written)
     const key = table === resources.name ? resourceKey(namespace, type, resource) : written
     this.#full.add(key)
-    this.#queue.push({ key, flat: false })
+    this.#found.push({ key, flat: false })
   }
 
   /** Follows references until there is nothing new. */
   *follow(view: View): Iterable<void> {
-    for (let next = this.#queue.pop(); next !== undefined; next = this.#queue.pop()) {
-      this.#visit(view, next.key, next.flat)
-      yield
+    while (this.#found.length > 0) {
+      const wave = this.#found
+      this.#found = []
+      for (const { key, flat } of wave) {
+        for (const target of this.related(view, key, flat)) this.#keep(target.key, flat, key, target.how)
+        yield
+      }
     }
   }
 
-  #visit(view: View, key: string, flat: boolean): void {
+  /** What an object keeps; the flat way leaves out what labels say. */
+  *related(view: View, key: string, flat = false): Iterable<Related> {
     const [table, namespace = '', ...id] = splitKey(key)
+    let labels: Labels | undefined
     switch (table) {
-      case contents.name: {
-        const content = view.get(contents, namespace, ...id)
-        if (content !== undefined) this.#keepRelated(key, namespace, content.labels, flat)
+      case contents.name:
+        labels = view.get(contents, namespace, ...id)?.labels
         break
-      }
       case images.name: {
         const image = view.get(images, namespace, ...id)
-        if (image === undefined) break
-        this.keep(composeKey(contents.name, namespace, image.target.digest), flat)
-        this.#keepRelated(key, namespace, image.labels, flat)
+        labels = image?.labels
+        if (image !== undefined) yield { key: composeKey(contents.name, namespace, image.target.digest), how: 'target' }
         break
       }
       case snapshots.name: {
         const snapshot = view.get(snapshots, namespace, ...id)
-        if (snapshot === undefined) break
-        const [snapshotter = ''] = id
-        if (snapshot.parent !== '') this.keep(composeKey(snapshots.name, namespace, snapshotter, snapshot.parent), flat)
-        this.#keepRelated(key, namespace, snapshot.labels, flat)
-        if (!flat) this.#keepConditional(key, snapshot.labels)
+        labels = snapshot?.labels
+        if (snapshot !== undefined && snapshot.parent !== '')
+          yield { key: composeKey(snapshots.name, namespace, id[0] ?? '', snapshot.parent), how: 'parent' }
+        if (labels !== undefined && !flat) yield* this.#conditionallyKept(key, labels)
         break
       }
       case containers.name: {
         const container = view.get(containers, namespace, ...id)
-        if (container === undefined) break
-        const { snapshotter, snapshotKey, labels } = container
-        if (snapshotKey !== '') this.keep(composeKey(snapshots.name, namespace, snapshotter, snapshotKey))
-        this.#keepRelated(key, namespace, labels, flat)
+        labels = container?.labels
+        if (container !== undefined && container.snapshotKey !== '') {
+          const { snapshotter, snapshotKey } = container
+          yield { key: composeKey(snapshots.name, namespace, snapshotter, snapshotKey), how: 'snapshot' }
+        }
         break
       }
       case ingests.name: {
         const expected = view.get(ingests, namespace, ...id)?.expected
-        if (expected !== undefined) this.keep(composeKey(contents.name, namespace, expected), flat)
+        if (expected !== undefined) yield { key: composeKey(contents.name, namespace, expected), how: 'expected' }
         break
       }
     }
+    if (labels === undefined || flat) return
+    for (const { key: target, label } of references(namespace, labels)) yield { key: target, how: label }
+    yield* this.#dependants.get(key) ?? []
   }
 
-  /** What the labels of an object name, and what lives as long as that object does. */
-  #keepRelated(key: string, namespace: string, labels: Labels, flat: boolean): void {
-    if (flat) return
-    for (const target of references(namespace, labels)) this.keep(target)
-    for (const dependant of this.#dependants.get(key) ?? []) this.keep(dependant)
-  }
-
-  #keepConditional(snapshot: string, labels: Labels): void {
+  *#conditionallyKept(snapshot: string, labels: Labels): Iterable<Related> {
     for (const { key, condition } of this.#conditional.get(snapshot) ?? [])
-      if (holds(condition, labels, this.nowMs)) this.keep(key)
+      if (holds(condition, labels, this.nowMs)) yield { key, how: condition.label }
   }
 
   #learn(key: string, [namespace = '']: readonly string[], labels: Labels): void {
-    for (const target of backReferences(namespace, labels)) add(this.#dependants, target, key)
+    for (const { key: target, label } of backReferences(namespace, labels)) add(this.#dependants, target, { key, how: label })
     if (key.startsWith(`${snapshots.name}\0`)) return
     for (const condition of conditionsOf(namespace, labels)) add(this.#conditional, condition.snapshot, { key, condition })
   }

@@ -8,6 +8,12 @@ export class Pace {
   /** `sliceMs` is as long as everything else may be kept waiting; 0 pauses after every step, for tests. */
   constructor(readonly sliceMs = 1) {}
 
+  /** Begins a slice; the result says whether there is time left in it. */
+  slice(): () => boolean {
+    const started = performance.now()
+    return () => performance.now() - started < this.sliceMs
+  }
+
   async run(steps: Iterable<void>): Promise<void> {
     let started = performance.now()
     let count = 0
@@ -28,5 +34,20 @@ export class Pace {
     } finally {
       this.busyMs += performance.now() - started
     }
+  }
+}
+
+/** For a loop over much: whenever `isOver`, the others have their turn while it awaits `pass()`. */
+export class Turns {
+  #started = performance.now()
+  #count = 0
+
+  get isOver(): boolean {
+    return ++this.#count % stepsPerLook === 0 && performance.now() - this.#started > 1
+  }
+
+  async pass(): Promise<void> {
+    await new Promise((resolve) => setImmediate(resolve))
+    this.#started = performance.now()
   }
 }
