@@ -1,5 +1,6 @@
 import { type CollectionStats, type GarbageCollector, type MetadataStore, UnknownError } from '@containerd-ts/interface'
 import type { Logger } from '@containerd-ts/plugin'
+import { answerQuestion } from './questions.js'
 
 export interface SchedulerOptions {
   /** The share of time that pauses may take, 0 to 0.5; it sets the time between runs. 0 means a second. */
@@ -94,6 +95,11 @@ export function createScheduler(metadata: MetadataStore, options: SchedulerOptio
 
   return {
     collect: () => collect(),
+    pluginInfo: (ctx, question) =>
+      answerQuestion(
+        { explain: (object) => metadata.explain(object), preview: () => metadata.preview(ctx.signal), collect: () => collect() },
+        question,
+      ),
     async close() {
       unsubscribe()
       clearTimeout(timer)

@@ -1,6 +1,7 @@
 import type { Any, Timestamp } from '@containerd-ts/api'
 import type { ContentStore, Labels } from './content.js'
 import type { Context } from './context.js'
+import type { PluginInfoProvider } from './plugin-info.js'
 import type { Snapshotter } from './snapshots.js'
 
 /** Names content: what a manifest, a layer or an image points to. */
@@ -187,8 +188,8 @@ export interface MetadataStore {
   close(): Promise<void>
 }
 
-/** Decides when garbage is collected. */
-export interface GarbageCollector {
+/** Decides when garbage is collected, and tells of it when it is asked as a plugin. */
+export interface GarbageCollector extends PluginInfoProvider {
   /** A complete collection that begins after this call; settled when the backends are swept too. @throws Unknown `gc failed` */
   collect(): Promise<CollectionStats>
   close(): Promise<void>

@@ -7,10 +7,11 @@ import {
   bindService,
   type Context,
   FailedPreconditionError,
+  isPluginInfoProvider,
   NotFoundError,
   UnimplementedError,
 } from '@containerd-ts/interface'
-import { type InitContext, PluginType, type Registration, register } from '@containerd-ts/plugin'
+import { type InitContext, type PluginStatus, PluginType, type Registration, register } from '@containerd-ts/plugin'
 import { pluginEntry, pluginField } from './plugins.js'
 import { pidNamespace, serverUuid } from './server-info.js'
 
@@ -35,23 +36,17 @@ export const introspectionService: Registration<typeof PluginType.GRPC> = {
         async pluginInfo(ctx, { type, id, options }) {
           const plugin = ic.plugins().find((p) => p.type === type && p.id === id)
           if (plugin === undefined) throw new NotFoundError(`plugin ${type}.${id} not found`)
-          return { plugin: pluginEntry(plugin), extra: options && (await extraInfo(ic, ctx, type, id, options, plugin.error)) }
+          return { plugin: pluginEntry(plugin), extra: options && (await extraInfo(ic, ctx, plugin, options)) }
         },
       }),
     ],
   }),
 }
 
-/** What a plugin tells when asked with options; only the runtime does. */
-async function extraInfo(
-  ic: InitContext,
-  ctx: Context,
-  type: string,
-  id: string,
-  options: Any,
-  error: Error | undefined,
-): Promise<Any> {
+/** What a plugin tells when it is asked with options. */
+async function extraInfo(ic: InitContext, ctx: Context, { type, id, error, instance }: PluginStatus, options: Any): Promise<Any> {
   if (error !== undefined) throw new FailedPreconditionError(`plugin ${type}.${id} failed to load: ${error.message}`)
+  if (isPluginInfoProvider(instance)) return instance.pluginInfo(ctx, options)
   if (type !== PluginType.RuntimeV2 || id !== 'task')
     throw new UnimplementedError(`plugin ${type}.${id} gives no further information`)
   const request = RuntimeRequest.decode(options.value)

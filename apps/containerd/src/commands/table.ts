@@ -2,7 +2,9 @@ import type { AnyCommand } from './command.js'
 import { configDefault } from './config-default.js'
 import { configDump, configMigrate } from './config-dump.js'
 import { daemon } from './daemon.js'
+import { gc } from './gc.js'
+import { gcExplain } from './gc-explain.js'
 import { publish } from './publish.js'
 
 /** Every command, in the order of the help. */
-export const commands: readonly AnyCommand[] = [daemon, configDefault, configDump, configMigrate, publish]
+export const commands: readonly AnyCommand[] = [daemon, configDefault, configDump, configMigrate, gc, gcExplain, publish]
