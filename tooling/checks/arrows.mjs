@@ -42,7 +42,7 @@ for (const { manifest, folder, group, dir } of all.values()) {
   const declared = new Set(Object.keys({ ...manifest.dependencies, ...manifest.peerDependencies, ...made }))
   for (const file of sources(join(dir, 'src'))) {
     const text = readFileSync(file, 'utf8')
-    for (const [, specifier] of text.matchAll(/(?:from|import|import\()\s*'([^'.][^']*)'/g)) {
+    for (const [, specifier] of text.matchAll(/(?<!['\w])(?:from|import|import\()\s*'([^'.][^']*)'/g)) {
       if (specifier.startsWith('node:')) continue
       const name = specifier
         .split('/')

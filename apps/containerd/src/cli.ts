@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util'
 import { PluginError } from '@containerd-ts/plugin'
 import { ConfigFileError, RootInUseError } from '@containerd-ts/server'
-import { type AnyCommand, globalOptions, type OptionTable, UsageError } from './commands/command.js'
+import { type AnyCommand, Failure, globalOptions, type OptionTable, UsageError } from './commands/command.js'
 import { commands } from './commands/table.js'
 import { commandHelp, programHelp } from './help.js'
 import { revision, version } from './version.js'
@@ -60,6 +60,10 @@ function parse(command: AnyCommand, argv: string[]): { values: Record<string, st
 function explain(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
   const expected =
-    error instanceof ConfigFileError || error instanceof RootInUseError || error instanceof PluginError || 'code' in error
+    error instanceof Failure ||
+    error instanceof ConfigFileError ||
+    error instanceof RootInUseError ||
+    error instanceof PluginError ||
+    'code' in error
   return expected ? error.message : (error.stack ?? error.message)
 }

@@ -1,7 +1,9 @@
+import { closest } from './closest.js'
 import { ConfigError } from './errors.js'
 
 /** One configuration key: its default, what it means, and how a raw TOML value becomes a checked one. */
 export interface Field<T> {
+  /** What may be written, as a phrase: `a string`. */
   readonly kind: string
   readonly default: T
   readonly doc: string
@@ -14,6 +16,7 @@ export interface Field<T> {
 /** The configuration of a plugin, key by key; keys keep containerd's TOML spelling. */
 export type ConfigSchema<C> = { readonly [K in keyof C]: Field<C[K]> }
 
+/** The values that a schema's fields decode to. */
 export type ConfigOf<S> = S extends ConfigSchema<infer C> ? C : never
 
 function describe(raw: unknown): string {
@@ -22,8 +25,8 @@ function describe(raw: unknown): string {
   return typeof raw === 'object' ? 'a table' : `the ${typeof raw} ${JSON.stringify(raw)}`
 }
 
-function wrong(key: string, kind: string, raw: unknown): ConfigError {
-  return new ConfigError(key, `expected ${kind}, got ${describe(raw)}`)
+function wrong(key: string, kind: string, raw: unknown, instead?: string): ConfigError {
+  return new ConfigError(key, `expected ${kind}, got ${describe(raw)}`, instead === undefined ? '' : `write ${key} = ${instead}`)
 }
 
 interface Options<T> {
@@ -36,7 +39,8 @@ export function text(options: Options<string>): Field<string> {
     ...options,
     kind: 'a string',
     decode: (raw, key) => {
-      if (typeof raw !== 'string') throw wrong(key, 'a string', raw)
+      if (typeof raw !== 'string')
+        throw wrong(key, 'a string', raw, typeof raw === 'object' ? undefined : JSON.stringify(String(raw)))
       return raw
     },
     encode: (value) => value,
@@ -51,8 +55,9 @@ export function choice<T extends string>(values: readonly T[], options: Options<
     kind,
     decode: (raw, key) => {
       const value = values.find((v) => v === raw)
-      if (value === undefined) throw wrong(key, kind, raw)
-      return value
+      if (value !== undefined) return value
+      const near = typeof raw === 'string' ? closest(raw, values) : undefined
+      throw wrong(key, kind, raw, near === undefined ? undefined : JSON.stringify(near))
     },
     encode: (value) => value,
   }
@@ -63,7 +68,7 @@ export function flag(options: Options<boolean>): Field<boolean> {
     ...options,
     kind: 'true or false',
     decode: (raw, key) => {
-      if (typeof raw !== 'boolean') throw wrong(key, 'true or false', raw)
+      if (typeof raw !== 'boolean') throw wrong(key, 'true or false', raw, raw === 'true' || raw === 'false' ? raw : undefined)
       return raw
     },
     encode: (value) => value,
@@ -78,7 +83,8 @@ export function integer(options: Options<number> & { min?: number }): Field<numb
     kind: 'an integer',
     decode: (raw, key) => {
       const value = typeof raw === 'bigint' ? Number(raw) : raw
-      if (typeof value !== 'number' || !Number.isSafeInteger(value)) throw wrong(key, 'an integer', raw)
+      if (typeof value !== 'number' || !Number.isSafeInteger(value))
+        throw wrong(key, 'an integer', raw, unquoted(raw, /^[+-]?\d+$/))
       if (value < min) throw new ConfigError(key, `must be at least ${min}, got ${value}`)
       return value
     },
@@ -92,11 +98,16 @@ export function number(options: Options<number>): Field<number> {
     kind: 'a number',
     decode: (raw, key) => {
       const value = typeof raw === 'bigint' ? Number(raw) : raw
-      if (typeof value !== 'number' || !Number.isFinite(value)) throw wrong(key, 'a number', raw)
+      if (typeof value !== 'number' || !Number.isFinite(value))
+        throw wrong(key, 'a number', raw, unquoted(raw, /^[+-]?\d+(\.\d+)?$/))
       return value
     },
     encode: (value) => value,
   }
+}
+
+function unquoted(raw: unknown, pattern: RegExp): string | undefined {
+  return typeof raw === 'string' && pattern.test(raw) ? raw : undefined
 }
 
 /** A list of strings. */
@@ -106,24 +117,51 @@ export function list(options: Options<readonly string[]>): Field<readonly string
     kind: 'a list of strings',
     decode: (raw, key) => {
       if (!Array.isArray(raw) || !raw.every((item): item is string => typeof item === 'string'))
-        throw wrong(key, 'a list of strings', raw)
+        throw wrong(key, 'a list of strings', raw, typeof raw === 'string' ? JSON.stringify([raw]) : undefined)
       return raw
     },
     encode: (value) => value,
   }
 }
 
+const durationKind = 'a duration such as "100ms"'
+
 /** A time span in milliseconds, written the way Go writes durations: `100ms`, `1m30s`. */
 export function durationMs(options: Options<number>): Field<number> {
   return {
     ...options,
-    kind: 'a duration such as "100ms"',
+    kind: durationKind,
     decode: (raw, key) => {
       const ms = typeof raw === 'string' ? parseDuration(raw) : undefined
-      if (ms === undefined) throw wrong(key, 'a duration such as "100ms"', raw)
+      if (ms === undefined) throw wrong(key, durationKind, raw, typeof raw === 'number' ? `"${raw}ms" or "${raw}s"` : undefined)
       return ms
     },
     encode: formatDuration,
+  }
+}
+
+/** A table with keys of its own. Its default is every inner key at its default. */
+export function table<C>(schema: ConfigSchema<C>, options: { doc: string }): Field<C> {
+  return {
+    doc: options.doc,
+    kind: 'a table',
+    default: defaultConfig(schema),
+    decode: (raw, key) => decodeConfig(schema, raw, key),
+    encode: (value) => encodeConfig(schema, value),
+  }
+}
+
+/** A table whose keys the user names, each with a value of the same kind. */
+export function record<T>(field: Field<T>, options: { doc: string }): Field<Readonly<Record<string, T>>> {
+  return {
+    doc: options.doc,
+    kind: `a table, each value ${field.kind}`,
+    default: {},
+    decode: (raw, key) => {
+      if (!isTable(raw)) throw wrong(key, 'a table', raw)
+      return Object.fromEntries(Object.entries(raw).map(([name, value]) => [name, field.decode(value, `${key}.${name}`)]))
+    },
+    encode: (value) => Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, field.encode(inner)])),
   }
 }
 
@@ -163,22 +201,63 @@ export function defaultConfig<C>(schema: ConfigSchema<C>): C {
   return Object.fromEntries(entries) as C
 }
 
+function isTable(raw: unknown): raw is Record<string, unknown> {
+  return typeof raw === 'object' && raw !== null && !Array.isArray(raw) && !(raw instanceof Date)
+}
+
 /**
- * Decodes a TOML table onto the defaults. `unknownKey` hears of keys that the schema does not have.
+ * Decodes a TOML table onto the defaults. `prefix` is the path of the table, for messages.
  *
- * @throws ConfigError for the first value that is of the wrong type.
+ * @throws ConfigError for the first key that is unknown or of the wrong type.
  */
-export function decodeConfig<C>(schema: ConfigSchema<C>, raw: unknown, unknownKey: (key: string) => void = () => {}): C {
-  if (raw === undefined) return defaultConfig(schema)
-  if (typeof raw !== 'object' || raw === null || Array.isArray(raw)) throw wrong('(section)', 'a table', raw)
+export function decodeConfig<C>(schema: ConfigSchema<C>, raw: unknown, prefix = ''): C {
+  const { config, problems } = inspectConfig(schema, raw, prefix)
+  const [problem] = problems
+  if (problem !== undefined) throw problem
+  return config
+}
+
+/**
+ * As {@link decodeConfig}, but gives back every problem; a key with one is at its default. `alsoKnown` are keys that somebody else
+ * reads, for suggestions.
+ */
+export function inspectConfig<C>(
+  schema: ConfigSchema<C>,
+  raw: unknown,
+  prefix = '',
+  alsoKnown: readonly string[] = [],
+): { config: C; problems: readonly ConfigError[] } {
+  const config = defaultConfig(schema)
+  if (raw === undefined) return { config, problems: [] }
+  if (!isTable(raw)) return { config, problems: [wrong(prefix || '(section)', 'a table', raw)] }
   const fields = new Map(Object.entries<Field<unknown>>(schema))
-  const decoded: Record<string, unknown> = defaultConfig(schema) as Record<string, unknown>
+  const decoded = config as Record<string, unknown>
+  const problems: ConfigError[] = []
   for (const [key, value] of Object.entries(raw)) {
+    const path = prefix === '' ? key : `${prefix}.${key}`
     const field = fields.get(key)
-    if (field === undefined) unknownKey(key)
-    else decoded[key] = field.decode(value, key)
+    if (field === undefined) {
+      problems.push(unknownKey(path, key, [...fields.keys(), ...alsoKnown]))
+      continue
+    }
+    try {
+      decoded[key] = field.decode(value, path)
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error
+      problems.push(error)
+    }
   }
-  return decoded as C
+  return { config, problems }
+}
+
+function unknownKey(path: string, key: string, names: readonly string[]): ConfigError {
+  const near = closest(key, names)
+  if (near !== undefined) return new ConfigError(path, 'unknown key', `did you mean "${near}"?`)
+  return new ConfigError(
+    path,
+    'unknown key',
+    names.length === 0 ? 'nothing is configured here' : `known keys: ${names.join(', ')}`,
+  )
 }
 
 /** The configuration as a TOML table. */

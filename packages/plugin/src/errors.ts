@@ -18,16 +18,25 @@ export function isSkipPlugin(error: unknown): boolean {
 /** The set of plugins cannot be ordered or a lookup has no single answer. The message names the plugins. */
 export class PluginError extends Error {
   override readonly name = 'PluginError'
+  /** URIs of the plugins to blame, where some are. */
+  readonly plugins: readonly string[]
+
+  constructor(message: string, options: ErrorOptions & { plugins?: readonly string[] } = {}) {
+    super(message, options)
+    this.plugins = options.plugins ?? []
+  }
 }
 
 /** A configuration value is wrong. `key` is the path within its section, for instance `schedule_delay`. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError'
 
+  /** `suggestion` says what to write instead, as a phrase: `did you mean "level"?`. */
   constructor(
     readonly key: string,
     problem: string,
+    suggestion = '',
   ) {
-    super(`${key}: ${problem}`)
+    super(`${key}: ${problem}${suggestion === '' ? '' : `; ${suggestion}`}`)
   }
 }

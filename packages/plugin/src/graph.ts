@@ -15,7 +15,7 @@ export function graph(registrations: readonly AnyRegistration[], options: GraphO
   const names = new Set<string>()
   for (const registration of registrations) {
     const name = uri(registration)
-    if (names.has(name)) throw new PluginError(`plugin "${name}" is registered twice`)
+    if (names.has(name)) throw new PluginError(`plugin "${name}" is registered twice`, { plugins: [name] })
     names.add(name)
   }
 
@@ -32,12 +32,14 @@ export function graph(registrations: readonly AnyRegistration[], options: GraphO
     if (done.has(registration)) return
     if (path.includes(registration)) {
       const cycle = [...path.slice(path.indexOf(registration)), registration].map(uri)
-      throw new PluginError(`plugins require each other in a circle: ${cycle.join(' -> ')}`)
+      throw new PluginError(`plugins require each other in a circle: ${cycle.join(' -> ')}`, { plugins: cycle })
     }
     path.push(registration)
     for (const type of registration.requires ?? []) {
       if (type !== '*' && !types.has(type))
-        throw new PluginError(`plugin "${uri(registration)}" requires "${type}", which nothing registers`)
+        throw new PluginError(`plugin "${uri(registration)}" requires "${type}", which nothing registers`, {
+          plugins: [uri(registration)],
+        })
     }
     for (const type of [...(registration.requires ?? []), ...(registration.after ?? [])]) {
       const before = type === '*' ? enabled.filter((r) => !afterAll(r)) : (byType.get(type) ?? [])

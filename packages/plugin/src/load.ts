@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import { type ConfigSchema, decodeConfig } from './config.js'
+import { within } from './deadline.js'
 import { ConfigError, isSkipPlugin, PluginError } from './errors.js'
 import type { DaemonVersion, InitContext, PluginMeta, PluginStatus } from './init-context.js'
 import type { Logger } from './log.js'
@@ -19,6 +20,11 @@ export interface LoadOptions {
   required?: readonly string[]
   address?: string
   ttrpcAddress?: string
+  /**
+   * How long `init` and `close` of a plugin may take, in milliseconds; undefined is for ever. An init that is late fails the plugin, and
+   * what it gives back in the end is closed.
+   */
+  lifecycleTimeoutMs?: (uri: string) => number | undefined
   debug?: boolean
   /** Limits by the keys of the `[timeouts]` section. */
   timeoutsMs?: Readonly<Record<string, number>>
@@ -46,11 +52,15 @@ export async function load(order: readonly AnyRegistration[], options: LoadOptio
   const absent = required.filter((name) => !order.some((r) => uri(r) === name))
   if (absent.length > 0) throw new PluginError(`required plugin [${absent.join(' ')}] not included`)
 
-  const set = new LoadedPlugins(log)
+  options.signal?.throwIfAborted()
+  const set = new LoadedPlugins(log, options.lifecycleTimeoutMs ?? (() => undefined))
   for (const registration of order) {
-    options.signal?.throwIfAborted()
     const name = uri(registration)
     const error = await set.initialise(registration, options)
+    if (options.signal?.aborted === true) {
+      await set.close()
+      throw options.signal.reason
+    }
     if (error === undefined) continue
     if (required.includes(name)) {
       await set.close()
@@ -62,10 +72,12 @@ export async function load(order: readonly AnyRegistration[], options: LoadOptio
 
 class LoadedPlugins implements PluginSet {
   readonly #log: Logger
+  readonly #timeoutMs: (uri: string) => number | undefined
   readonly #plugins: PluginStatus[] = []
 
-  constructor(log: Logger) {
+  constructor(log: Logger, timeoutMs: (uri: string) => number | undefined) {
     this.#log = log
+    this.#timeoutMs = timeoutMs
   }
 
   async initialise(registration: AnyRegistration, options: LoadOptions): Promise<Error | undefined> {
@@ -75,8 +87,8 @@ class LoadedPlugins implements PluginSet {
     const log = options.log.with({ plugin: name })
     const started = performance.now()
     try {
-      const config = this.#config(name, registration.config ?? {}, options, log)
-      const instance: unknown = await registration.init(this.#context(registration, options, config, meta, log))
+      const config = this.#config(name, registration.config ?? {}, options)
+      const instance = await this.#init(registration, options, config, meta, log)
       this.#plugins.push({ ...entry, instance })
       log.info('loaded plugin', { ms: Math.round(performance.now() - started) })
       return undefined
@@ -89,12 +101,35 @@ class LoadedPlugins implements PluginSet {
     }
   }
 
-  #config(name: string, schema: ConfigSchema<unknown>, options: LoadOptions, log: Logger): unknown {
+  async #init(
+    registration: AnyRegistration,
+    options: LoadOptions,
+    config: unknown,
+    meta: PluginMeta,
+    log: Logger,
+  ): Promise<unknown> {
+    const name = uri(registration)
+    const late = new AbortController()
+    const signal = options.signal === undefined ? late.signal : AbortSignal.any([options.signal, late.signal])
+    const context = this.#context(registration, { ...options, signal }, config, meta, log)
+    const making = (async (): Promise<unknown> => registration.init(context))()
+    try {
+      return await within(making, { timeoutMs: this.#timeoutMs(name), signal: options.signal, what: `init of plugin "${name}"` })
+    } catch (error) {
+      late.abort(error)
+      // When it comes after all, nobody else would close it.
+      making.then(
+        (instance) => this.#close(name, instance),
+        () => {},
+      )
+      throw error
+    }
+  }
+
+  #config(name: string, schema: ConfigSchema<unknown>, options: LoadOptions): unknown {
     const locate = options.locateConfig ?? (() => `[plugins."${name}"]`)
     try {
-      return decodeConfig(schema, options.config?.[name], (key) => {
-        log.warn('unknown configuration key ignored', { key, at: locate(name, key) })
-      })
+      return decodeConfig(schema, options.config?.[name])
     } catch (error) {
       if (error instanceof ConfigError) error.message = `${locate(name, error.key)}: ${error.message}`
       throw error
@@ -133,7 +168,10 @@ class LoadedPlugins implements PluginSet {
   get<T extends string>(type: T): InstanceOf<T> {
     const all = this.#plugins.filter((p) => p.type === type)
     const working = all.filter((p) => p.error === undefined)
-    if (working.length > 1) throw new PluginError(`several plugins of type "${type}": ${working.map((p) => p.id).join(', ')}`)
+    if (working.length > 1) {
+      const ids = working.map((p) => p.id).join(', ')
+      throw new PluginError(`several plugins of type "${type}": ${ids}; name all but one in disabled_plugins`)
+    }
     const [only] = working
     if (only === undefined) throw unavailable(type, all)
     return only.instance as InstanceOf<T>
@@ -152,13 +190,16 @@ class LoadedPlugins implements PluginSet {
   }
 
   async close(): Promise<void> {
-    for (const plugin of this.#plugins.splice(0).reverse()) {
-      if (!isCloseable(plugin.instance)) continue
-      try {
-        await plugin.instance.close()
-      } catch (error) {
-        this.#log.error('failed to close plugin', { plugin: uri(plugin), error })
-      }
+    for (const plugin of this.#plugins.splice(0).reverse()) await this.#close(uri(plugin), plugin.instance)
+  }
+
+  async #close(name: string, instance: unknown): Promise<void> {
+    if (!isCloseable(instance)) return
+    try {
+      const closing = (async () => instance.close())()
+      await within(closing, { timeoutMs: this.#timeoutMs(name), what: `close of plugin "${name}"` })
+    } catch (error) {
+      this.#log.error('failed to close plugin', { plugin: name, error })
     }
   }
 }

@@ -14,6 +14,11 @@ export interface Registration<T extends string = string, C = unknown> {
   readonly id: string
   readonly requires?: readonly string[]
   readonly after?: readonly string[]
+  /**
+   * The range of {@link pluginApiVersion} that the plugin was made for, for instance `^1.0.0`. Needed where a daemon loads the plugin
+   * from outside and no manifest says it.
+   */
+  readonly api?: string
   /** The configuration keys, under `[plugins."<type>.<id>"]`. Without it the plugin takes no configuration. */
   readonly config?: ConfigSchema<C>
   /**
@@ -23,6 +28,20 @@ export interface Registration<T extends string = string, C = unknown> {
    * @throws SkipPlugin when it cannot work on this machine; any other error marks this plugin failed and the daemon goes on.
    */
   init(context: InitContext<C>): InstanceOf<T> | Promise<InstanceOf<T>>
+}
+
+/**
+ * Gives the registration back as it is; it lets TypeScript derive the types of `ic.config` and of what `init` must give back.
+ *
+ *     export const plugin = definePlugin({
+ *       type: PluginType.Snapshotter,
+ *       id: 'example',
+ *       config: { path: text({ default: '', doc: 'Directory of the trees.' }) },
+ *       init: (ic) => openSnapshotter(ic.config.path || ic.root),
+ *     })
+ */
+export function definePlugin<T extends string, C = unknown>(registration: Registration<T, C>): Registration<T, C> {
+  return registration
 }
 
 /** A registration of any type and configuration. */
@@ -51,7 +70,8 @@ export class Registry {
       if (requires.includes(registration.type)) throw new PluginError(`plugin "${name}" requires its own type`)
     }
     const existing = this.#registrations.get(name)
-    if (existing !== undefined && existing !== registration) throw new PluginError(`plugin "${name}" is registered twice`)
+    if (existing !== undefined && existing !== registration)
+      throw new PluginError(`plugin "${name}" is registered twice`, { plugins: [name] })
     this.#registrations.set(name, registration)
   }
 

@@ -5,16 +5,20 @@ import {
   choice,
   decodeConfig,
   durationMs,
+  encodeConfig,
   flag,
   formatDuration,
   graph,
+  inspectConfig,
   integer,
   list,
   load,
   parseDuration,
   Registry,
+  record,
   SkipPlugin,
   silentLogger,
+  table,
   text,
   uri,
 } from '../src/index.js'
@@ -119,6 +123,77 @@ test('a required plugin that fails stops the boot and closes what was there', as
   await expect(load(order, { ...options, required: ['t.c.z'] })).rejects.toThrow('required plugin [t.c.z] not included')
 })
 
+test('an init that hangs fails its plugin, and what it gives back in the end is closed', async () => {
+  let finish = (_instance: unknown) => {}
+  let aborted = false
+  let closed = false
+  const set = await load(
+    [
+      plugin('t.a', 'hanging', {
+        init: (ic) => {
+          ic.signal.addEventListener('abort', () => {
+            aborted = true
+          })
+          return new Promise((resolve) => {
+            finish = resolve
+          })
+        },
+      }),
+      plugin('t.b', 'fine'),
+    ],
+    { ...options, lifecycleTimeoutMs: (name) => (name === 't.a.hanging' ? 20 : undefined) },
+  )
+  expect(set.plugins().map((p) => p.error?.message)).toEqual([
+    'init of plugin "t.a.hanging" did not finish within 20 ms',
+    undefined,
+  ])
+  expect(aborted).toBe(true)
+  finish({
+    close: () => {
+      closed = true
+    },
+  })
+  await new Promise(setImmediate)
+  expect(closed).toBe(true)
+})
+
+test('a stop ends a boot that waits for a plugin', async () => {
+  const stop = new AbortController()
+  let closed = false
+  const booting = load(
+    [
+      plugin('t.a', 'first', {
+        init: () => ({
+          close: () => {
+            closed = true
+          },
+        }),
+      }),
+      plugin('t.b', 'waiting', { init: () => new Promise(() => {}) }),
+    ],
+    { ...options, signal: stop.signal },
+  )
+  setImmediate(() => stop.abort(new Error('SIGTERM')))
+  await expect(booting).rejects.toThrow('SIGTERM')
+  expect(closed).toBe(true)
+})
+
+test('a close that hangs does not keep the daemon', async () => {
+  const errors: string[] = []
+  const log = {
+    ...silentLogger,
+    with: () => log,
+    error: (_message: string, fields?: object) => errors.push(String(Object(fields).error)),
+  }
+  const set = await load([plugin('t.a', 'x', { init: () => ({ close: () => new Promise(() => {}) }) })], {
+    ...options,
+    log,
+    lifecycleTimeoutMs: () => 20,
+  })
+  await set.close()
+  expect(errors).toEqual(['DeadlineError: close of plugin "t.a.x" did not finish within 20 ms'])
+})
+
 test('several plugins of a type have no single answer', async () => {
   const set = await load([plugin('t.a', 'x'), plugin('t.a', 'y')], options)
   expect(() => set.get('t.a')).toThrow('several plugins of type "t.a": x, y')
@@ -133,20 +208,43 @@ const schema = {
   policy: choice(['shared', 'isolated'], { default: 'shared', doc: 'A policy.' }),
 }
 
-test('configuration decodes onto defaults and hears of unknown keys', () => {
-  const unknown: string[] = []
-  const config = decodeConfig(schema, { delay: '1m30s', names: [], extra: 1 }, (key) => unknown.push(key))
+test('configuration decodes onto defaults', () => {
+  const config = decodeConfig(schema, { delay: '1m30s', names: [] })
   expect(config).toEqual({ path: '/x', delay: 90_000, count: 3, on: false, names: [], policy: 'shared' })
-  expect(unknown).toEqual(['extra'])
+})
+
+test('every problem of a section is told at once', () => {
+  const { config, problems } = inspectConfig(schema, { coutn: 1, on: 'true', path: '/y', frobnicate: true })
+  expect(config).toMatchObject({ path: '/y', on: false, count: 3 })
+  expect(problems.map((p) => p.message)).toEqual([
+    'coutn: unknown key; did you mean "count"?',
+    'on: expected true or false, got the string "true"; write on = true',
+    'frobnicate: unknown key; known keys: path, delay, count, on, names, policy',
+  ])
+})
+
+test('tables nest, and records take any name', () => {
+  const nested = {
+    inner: table({ depth: integer({ default: 1, doc: 'A depth.' }) }, { doc: 'A table.' }),
+    labels: record(text({ default: '', doc: 'A value.' }), { doc: 'Labels.' }),
+  }
+  expect(decodeConfig(nested, {})).toEqual({ inner: { depth: 1 }, labels: {} })
+  const config = decodeConfig(nested, { inner: { depth: 2 }, labels: { a: 'b' } })
+  expect(encodeConfig(nested, config)).toEqual({ inner: { depth: 2 }, labels: { a: 'b' } })
+  expect(() => decodeConfig(nested, { inner: { deptj: 2 } })).toThrow('inner.deptj: unknown key; did you mean "depth"?')
+  expect(() => decodeConfig(nested, { labels: { a: 1 } })).toThrow('labels.a: expected a string, got the number 1')
 })
 
 test.each([
-  [{ path: 1 }, 'path: expected a string, got the number 1'],
-  [{ delay: 100 }, 'delay: expected a duration such as "100ms", got the number 100'],
+  [{ path: 1 }, 'path: expected a string, got the number 1; write path = "1"'],
+  [{ delay: 100 }, 'delay: expected a duration such as "100ms", got the number 100; write delay = "100ms" or "100s"'],
   [{ delay: '5 seconds' }, 'delay: expected a duration such as "100ms"'],
   [{ count: 0 }, 'count: must be at least 1, got 0'],
   [{ count: 1.5 }, 'count: expected an integer'],
   [{ names: ['a', 1] }, 'names: expected a list of strings, got a list'],
+  [{ names: 'a' }, 'names: expected a list of strings, got the string "a"; write names = ["a"]'],
+  [{ count: '5' }, 'count: expected an integer, got the string "5"; write count = 5'],
+  [{ policy: 'Shard' }, 'write policy = "shared"'],
   [{ policy: 'open' }, 'policy: expected one of "shared", "isolated"'],
 ])('configuration %j is refused', (raw, message) => {
   expect(() => decodeConfig(schema, raw)).toThrow(message)

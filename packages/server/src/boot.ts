@@ -14,6 +14,7 @@ import {
 } from '@containerd-ts/plugin'
 import { joinCgroup } from './cgroup.js'
 import type { DaemonConfig } from './config/daemon-config.js'
+import { type ExternalPluginOptions, loadExternalPlugins } from './external/load.js'
 import { notifyServiceManager } from './notify.js'
 import { lockRoot } from './root-lock.js'
 
@@ -39,7 +40,7 @@ export interface Daemon {
  * @throws RootInUseError, PluginError, ConfigFileError; what was opened is closed again.
  */
 export async function serve(config: DaemonConfig, options: ServeOptions): Promise<Daemon> {
-  const { log, registrations = defaultRegistry().list() } = options
+  const { log, signal } = options
   const started = performance.now()
   await makeDirectory(config.root, 0o700)
   await makeDirectory(config.state, 0o711)
@@ -47,6 +48,10 @@ export async function serve(config: DaemonConfig, options: ServeOptions): Promis
   let plugins: PluginSet | undefined
   try {
     await prepareProcess(config, log)
+    const builtin = options.registrations ?? defaultRegistry().list()
+    const external = await externalPlugins(config, { registrations: builtin, log, ...(signal && { signal }) })
+    const outside = new Set(external.map(uri))
+    const registrations = [...builtin, ...external]
     const order = graph(registrations, { disabled: config.disabledPlugins })
     const listenerUris = order.filter((r) => r.type === PluginType.Server && (r.id === 'grpc' || r.id === 'ttrpc')).map(uri)
     const address = addressOf(config, 'grpc', registrations)
@@ -58,6 +63,8 @@ export async function serve(config: DaemonConfig, options: ServeOptions): Promis
       // A daemon that cannot be reached is of no use.
       required: [...config.requiredPlugins, ...listenerUris],
       address,
+      // What comes with the daemon may wait, for instance for a lock. The rest must not keep the daemon from starting or stopping.
+      lifecycleTimeoutMs: (name) => (outside.has(name) ? config.timeoutsMs[pluginTimeout] : undefined),
       ttrpcAddress: addressOf(config, 'ttrpc', registrations),
       debug: config.logLevel === 'debug' || config.logLevel === 'trace',
       timeoutsMs: config.timeoutsMs,
@@ -88,6 +95,24 @@ export async function serve(config: DaemonConfig, options: ServeOptions): Promis
       return closing
     },
   }
+}
+
+const pluginTimeout = 'io.containerd.timeout.plugin.load'
+
+/**
+ * The plugins from outside that a configuration leads to: what lies in its directory of plugins. Their code is loaded, nothing is
+ * initialised. None can make this fail, see `loadExternalPlugins`.
+ */
+export function externalPlugins(
+  config: DaemonConfig,
+  options: Pick<ExternalPluginOptions, 'registrations' | 'log' | 'signal'>,
+): Promise<AnyRegistration[]> {
+  const timeoutMs = config.timeoutsMs[pluginTimeout]
+  return loadExternalPlugins(config.pluginDir, {
+    ...options,
+    disabled: config.disabledPlugins,
+    ...(timeoutMs !== undefined && { timeoutMs }),
+  })
 }
 
 async function startListeners(listeners: ReadonlyMap<string, Listener>): Promise<void> {

@@ -2,9 +2,9 @@ import { rm } from 'node:fs/promises'
 import { createServer, type RequestListener, type Server } from 'node:http'
 import { isAbsolute } from 'node:path'
 import { isMetricsSource, type Listener } from '@containerd-ts/interface'
-import { type InitContext, type Logger, PluginType, type Registration, SkipPlugin, text } from '@containerd-ts/plugin'
+import { type InitContext, integer, type Logger, PluginType, type Registration, SkipPlugin, text } from '@containerd-ts/plugin'
 import { ConfigFileError } from './config/toml.js'
-import { prepareSocket, protectSocket } from './unix-socket.js'
+import { prepareSocket, protectSocket, type SocketOwner } from './unix-socket.js'
 
 interface AddressConfig {
   address: string
@@ -23,14 +23,18 @@ export const metricsListener: Registration<typeof PluginType.Server, AddressConf
 }
 
 /** Serves the state of the process at `/debug/vars`, on a unix socket or a TCP address. */
-export const debugListener: Registration<typeof PluginType.Server, AddressConfig> = {
+export const debugListener: Registration<typeof PluginType.Server, AddressConfig & SocketOwner> = {
   type: PluginType.Server,
   id: 'debug',
   after: ['*'],
-  config: { address: text({ default: '', doc: 'Path of a unix socket, or host:port; empty for none.' }) },
+  config: {
+    address: text({ default: '', doc: 'Path of a unix socket, or host:port; empty for none.' }),
+    uid: integer({ default: process.geteuid?.() ?? 0, doc: 'Owner of the socket; by default the user of the daemon.' }),
+    gid: integer({ default: process.getegid?.() ?? 0, doc: 'Group of the socket.' }),
+  },
   init({ config, log }) {
     if (config.address === '') throw new SkipPlugin('no debug address configured')
-    return httpListener(config.address, log, debugVars)
+    return httpListener(config.address, log, debugVars, config)
   },
 }
 
@@ -71,12 +75,13 @@ const debugVars: RequestListener = (request, response) => {
   }
 }
 
-function httpListener(address: string, log: Logger, listener: RequestListener): Listener {
+const daemonUser: SocketOwner = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 }
+
+function httpListener(address: string, log: Logger, listener: RequestListener, owner: SocketOwner = daemonUser): Listener {
   const server = createServer(listener)
   const unix = isAbsolute(address)
   return {
     async start() {
-      const owner = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 }
       if (unix) await prepareSocket(address, owner)
       await listen(server, unix ? { path: address } : tcpAddress(address))
       if (unix) await protectSocket(address, owner)

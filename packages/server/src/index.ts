@@ -1,10 +1,20 @@
 /** Boots a daemon from plugins: configuration, plugin graph, listeners. Importing registers nothing; `./listeners` does. */
-export { type Daemon, type ServeOptions, serve } from './boot.js'
-export { type ConfigOverrides, configTable, type DaemonConfig, daemonConfig } from './config/daemon-config.js'
+export { type Daemon, externalPlugins, type ServeOptions, serve } from './boot.js'
+export { type CheckedConfig, checkConfig } from './config/check.js'
+export { configTable } from './config/config-table.js'
+export {
+  type ConfigOverrides,
+  type ConfigProblem,
+  type DaemonConfig,
+  daemonConfig,
+  type ProxyPlugin,
+} from './config/daemon-config.js'
 export { type ConfigDocument, loadConfigFile } from './config/load.js'
 export { migrate } from './config/migrate.js'
 export { printToml } from './config/print.js'
 export { ConfigFileError } from './config/toml.js'
+export { type FoundPlugin, findPlugins } from './external/find.js'
+export { type ExternalPluginOptions, externalPluginType, loadExternalPlugins } from './external/load.js'
 export { grpcListener } from './grpc/listener.js'
 export { debugListener, metricsListener } from './http.js'
 export { type ConfiguredLevel, createLogger, type LogFormat, type LogOptions, logLevels } from './log.js'

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { integer, PluginType, type Registration, text } from '@containerd-ts/plugin'
 import { parse } from 'smol-toml'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { configTable, daemonConfig, loadConfigFile, printToml } from '../src/index.js'
+import { checkConfig, configTable, daemonConfig, grpcListener, loadConfigFile, printToml } from '../src/index.js'
 
 let dir: string
 
@@ -154,10 +154,79 @@ test('a drop-in must not be newer than the main file', async () => {
   await expect(load('version = 2\nimports = ["new.toml"]')).rejects.toThrow('drop-in config version')
 })
 
-test('unknown keys are told with their place', async () => {
+test('keys without effect are told, with their place', async () => {
   const warnings: string[] = []
-  daemonConfig(await load('version = 2\n[debug]\nlevle = "info"'), {}, (message) => warnings.push(message))
-  expect(warnings).toEqual([`${join(dir, 'config.toml')}:3: unknown key debug.levle ignored`])
+  daemonConfig(await load('version = 2\n[debug]\nlog_trace_id = true'), {}, (message) => warnings.push(message))
+  expect(warnings).toEqual([`${join(dir, 'config.toml')}:3: debug.log_trace_id has no effect: calls are not traced`])
+})
+
+test('a check tells everything at once, with places and suggestions', async () => {
+  const document = await load(`version = 2
+rooot = "/x"
+disabled_plugins = ["io.containerd.content.v1.kontent"]
+[grpc]
+  adress = "/run/x.sock"
+[debug]
+  levle = "info"
+[plugins."io.containerd.content.v1.content"]
+  count = "3"
+  pth = "/x"
+[plugins."io.containerd.content.v1.contents"]
+  path = "/y"
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "pause"
+[timeouts]
+  "io.containerd.timeout.task.states" = "2s"
+[proxy_plugins.remote]
+  type = "snapshots"
+  address = "run/x.sock"
+[proxy_plugins.half]
+  type = "content"
+`)
+  const { problems } = checkConfig(document, {}, [registration, grpcListener])
+  expect(problems.map(({ severity, message }) => `${severity} ${message.replace(join(dir, 'config.toml'), '')}`)).toEqual([
+    'error :2: rooot: unknown key; did you mean "root"?',
+    'error :7: debug.levle: unknown key; did you mean "level"?',
+    'warning :16: timeouts."io.containerd.timeout.task.states" is no limit that this daemon knows; did you mean "io.containerd.timeout.task.state"?',
+    expect.stringMatching(/^error :18: proxy_plugins\.remote\.type: expected one of .*; write type = "snapshot"$/),
+    'error :19: proxy_plugins.remote.address: expected an absolute path',
+    'error :20: proxy_plugins.half: address must be given',
+    'error :9: plugins."io.containerd.content.v1.content".count: expected an integer, got the string "3"; write count = 3',
+    'error :10: plugins."io.containerd.content.v1.content".pth: unknown key; did you mean "path"?',
+    'warning :11: plugins."io.containerd.content.v1.contents" has no effect: this daemon has no such plugin; did you mean "io.containerd.content.v1.content"?',
+    'warning :13: plugins."io.containerd.grpc.v1.cri" has no effect: this daemon has no such plugin',
+    'error :5: plugins."io.containerd.server.v1.grpc".adress: unknown key; did you mean "address"?',
+    'warning disabled_plugins: this daemon has no plugin "io.containerd.content.v1.kontent"; did you mean "io.containerd.content.v1.content"?',
+  ])
+})
+
+test('proxy plugins are read', async () => {
+  const { proxyPlugins } = daemonConfig(
+    await load(
+      'version = 2\n[proxy_plugins.stargz]\ntype = "snapshot"\naddress = "/run/s.sock"\n[proxy_plugins.stargz.exports]\nroot = "/x"',
+    ),
+    {},
+  )
+  expect(proxyPlugins).toEqual([
+    {
+      name: 'stargz',
+      type: 'io.containerd.snapshotter.v1',
+      address: '/run/s.sock',
+      platform: '',
+      exports: { root: '/x' },
+      capabilities: [],
+    },
+  ])
+})
+
+test('what is said of the bolt database goes for the one here', async () => {
+  const level = 'io.containerd.metadata.v1.level'
+  const { plugins, requiredPlugins } = daemonConfig(
+    await load('version = 1\nrequired_plugins = ["bolt"]\n[plugins.bolt]\ncontent_sharing_policy = "isolated"'),
+    {},
+  )
+  expect(plugins[level]).toEqual({ content_sharing_policy: 'isolated' })
+  expect(requiredPlugins).toEqual([level])
 })
 
 const registration: Registration<typeof PluginType.Content, { path: string; count: number }> = {

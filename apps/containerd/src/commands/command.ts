@@ -61,3 +61,8 @@ export function command<O extends OptionTable>(definition: Command<O>): AnyComma
 export class UsageError extends Error {
   override readonly name = 'UsageError'
 }
+
+/** A command has done its work and the answer is no; the message is all there is to say. */
+export class Failure extends Error {
+  override readonly name = 'Failure'
+}

@@ -1,15 +1,15 @@
-import { defaultRegistry } from '@containerd-ts/plugin'
 import { configTable, printToml } from '@containerd-ts/server'
 import { type AnyCommand, command } from './command.js'
-import { configuration } from './configuration.js'
+import { allPlugins, configuration } from './configuration.js'
 
 function printing(word: string, summary: string): AnyCommand {
   return command({
     words: ['config', word],
     summary,
     options: {},
-    async run({ values }) {
-      process.stdout.write(printToml(configTable(await configuration(values), defaultRegistry().list())))
+    async run({ values, stop }) {
+      const config = await configuration(values)
+      process.stdout.write(printToml(configTable(config, await allPlugins(config, stop))))
     },
   })
 }

@@ -1,3 +1,4 @@
+import { type AnyRegistration, defaultRegistry } from '@containerd-ts/plugin'
 import {
   type ConfigDocument,
   ConfigFileError,
@@ -5,6 +6,7 @@ import {
   createLogger,
   type DaemonConfig,
   daemonConfig,
+  externalPlugins,
   loadConfigFile,
   logLevels,
 } from '@containerd-ts/server'
@@ -16,18 +18,29 @@ type Values = OptionValues<typeof globalOptions>
 
 /** The configuration that a command line asks for: files, then flags. @throws UsageError, ConfigFileError */
 export async function configuration(values: Values): Promise<DaemonConfig> {
-  const overrides: ConfigOverrides = {
+  return daemonConfig(await loadDocument(values.config), overrides(values), (message) => stderrLog.warn(message))
+}
+
+/** What the flags set over every file. @throws UsageError */
+export function overrides(values: Values): ConfigOverrides {
+  return {
     ...(values.root !== undefined && { root: values.root }),
     ...(values.state !== undefined && { state: values.state }),
     ...(values.address !== undefined && { address: values.address }),
     ...(values['log-level'] !== undefined && { logLevel: logLevel(values['log-level']) }),
   }
-  const log = createLogger({ level: 'warn', format: 'text' })
-  return daemonConfig(await loadDocument(values.config), overrides, (message) => log.warn(message))
 }
 
+/** The plugins of this daemon: its own, and those from outside. The code of those is loaded, nothing is initialised. */
+export async function allPlugins(config: DaemonConfig, stop: AbortSignal): Promise<readonly AnyRegistration[]> {
+  const registrations = defaultRegistry().list()
+  return [...registrations, ...(await externalPlugins(config, { registrations, log: stderrLog, signal: stop }))]
+}
+
+const stderrLog = createLogger({ level: 'warn', format: 'text' })
+
 /** The default file may be missing, one that was named may not. @throws ConfigFileError */
-async function loadDocument(path: string | undefined): Promise<ConfigDocument> {
+export async function loadDocument(path: string | undefined): Promise<ConfigDocument> {
   try {
     return await loadConfigFile(path ?? defaultPath)
   } catch (error) {

@@ -1,4 +1,5 @@
 import type { AnyCommand } from './command.js'
+import { configCheck } from './config-check.js'
 import { configDefault } from './config-default.js'
 import { configDump, configMigrate } from './config-dump.js'
 import { daemon } from './daemon.js'
@@ -7,4 +8,14 @@ import { gcExplain } from './gc-explain.js'
 import { publish } from './publish.js'
 
 /** Every command, in the order of the help. */
-export const commands: readonly AnyCommand[] = [daemon, configDefault, configDump, configMigrate, gc, gcExplain, publish]
+// biome-ignore format: one line a command.
+export const commands: readonly AnyCommand[] = [
+  daemon,
+  configDefault,
+  configDump,
+  configMigrate,
+  configCheck,
+  gc,
+  gcExplain,
+  publish,
+]

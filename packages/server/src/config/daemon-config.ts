@@ -1,23 +1,23 @@
-import { isAbsolute, resolve } from 'node:path'
-import {
-  type AnyRegistration,
-  ConfigError,
-  choice,
-  decodeConfig,
-  defaultConfig,
-  encodeConfig,
-  type Field,
-  formatDuration,
-  integer,
-  list,
-  parseDuration,
-  text,
-  uri,
-} from '@containerd-ts/plugin'
-import { type ConfiguredLevel, type LogFormat, logLevels } from '../log.js'
+import { isAbsolute, join, resolve } from 'node:path'
+import { type ConfigSchema, closest, inspectConfig, parseDuration } from '@containerd-ts/plugin'
+import type { ConfiguredLevel, LogFormat } from '../log.js'
 import type { ConfigDocument } from './load.js'
-import { configVersion } from './migrate.js'
+import { formerPaths } from './migrate.js'
+import { cgroupTable, debugTable, type ProxyType, proxyTable, proxyTypes, timeouts, topLevel, withoutEffect } from './schema.js'
 import { ConfigFileError, isTable, locate, type Table } from './toml.js'
+
+/** A snapshotter, content store or differ that another process serves. */
+export interface ProxyPlugin {
+  /** The id of the plugin, and the name that the other process is asked for. */
+  name: string
+  type: ProxyType
+  /** Path of a unix socket. */
+  address: string
+  /** `os/architecture`; empty for that of the machine. */
+  platform: string
+  exports: Readonly<Record<string, string>>
+  capabilities: readonly string[]
+}
 
 /** Everything that is not a plugin's own. */
 export interface DaemonConfig {
@@ -27,8 +27,11 @@ export interface DaemonConfig {
   state: string
   /** Directory for temporary files, exported as TMPDIR; empty leaves the environment alone. */
   temp: string
+  /** Directory of plugins from outside. */
+  pluginDir: string
   disabledPlugins: readonly string[]
   requiredPlugins: readonly string[]
+  proxyPlugins: readonly ProxyPlugin[]
   /** Written to /proc/self/oom_score_adj unless 0. */
   oomScore: number
   /** The cgroup that the daemon joins; empty for none. */
@@ -51,126 +54,162 @@ export interface ConfigOverrides {
   logLevel?: ConfiguredLevel
 }
 
-const topLevel = {
-  root: text({ default: '/var/lib/containerd', doc: 'Directory for persistent data.' }),
-  state: text({ default: '/run/containerd', doc: 'Directory for volatile data.' }),
-  temp: text({ default: '', doc: 'Directory for temporary files; created with mode 0700 and exported as TMPDIR.' }),
-  disabled_plugins: list({ default: [], doc: 'URIs of plugins to leave out.' }),
-  required_plugins: list({ default: [], doc: 'URIs of plugins without which the daemon must not start.' }),
-  oom_score: integer({ default: 0, doc: 'OOM score adjustment of the daemon.' }),
-  imports: list({ default: [], doc: 'Further configuration files; relative to this file, the last component may hold *.' }),
-} as const
-
-const cgroup = { path: text({ default: '', doc: 'The cgroup that the daemon joins.' }) } as const
-
-const debug = {
-  level: choice(['', ...logLevels], { default: '', doc: 'The least severe level that is logged; empty means info.' }),
-  format: choice(['', 'text', 'json'], { default: '', doc: 'The form of log lines; empty means text.' }),
-} as const
-
-const defaultTimeoutsMs: Readonly<Record<string, number>> = {
-  'io.containerd.timeout.bolt.open': 0,
-  'io.containerd.timeout.metrics.shimstats': 2000,
-  'io.containerd.timeout.shim.cleanup': 5000,
-  'io.containerd.timeout.shim.load': 5000,
-  'io.containerd.timeout.shim.shutdown': 3000,
-  'io.containerd.timeout.task.checkpoint': 600_000,
-  'io.containerd.timeout.task.operation': 120_000,
-  'io.containerd.timeout.task.state': 2000,
+/** Something that is wrong with a configuration, or of no use in it. The message begins with file and line. */
+export interface ConfigProblem {
+  readonly severity: 'error' | 'warning'
+  readonly message: string
 }
 
-// Known, and either meaningless here or read by no plugin yet: accepted in silence so that existing files load.
-const accepted = new Set(['version', 'plugin_dir', 'plugins', 'timeouts', 'stream_processors', 'cgroup', 'debug'])
-
 /**
- * The checked configuration.
+ * The checked configuration. `warn` hears of what has no effect.
  *
- * @throws ConfigFileError for values of the wrong type, naming file, line and key, and for directories that cannot work.
+ * @throws ConfigFileError for the first unknown key, value of the wrong type or directory that cannot work, naming file, line and key.
  */
 export function daemonConfig(
   document: ConfigDocument,
   overrides: ConfigOverrides,
   warn: (message: string) => void = () => {},
 ): DaemonConfig {
-  const { table, files } = document
-  const where = (path: readonly string[]): string => {
-    const found = files.map((file) => ({ file, at: locate(file, path) })).findLast(({ file, at }) => at !== file.path)
-    return found?.at ?? files[0]?.path ?? 'configuration'
-  }
-  const decode = <C>(
-    schema: { readonly [K in keyof C]: Field<C[K]> },
-    raw: unknown,
-    path: readonly string[],
-    ignore: ReadonlySet<string>,
-  ): C => {
-    try {
-      return decodeConfig(schema, raw, (key) => {
-        if (!ignore.has(key)) warn(`${where([...path, key])}: unknown key ${[...path, key].join('.')} ignored`)
-      })
-    } catch (error) {
-      if (!(error instanceof ConfigError)) throw error
-      throw new ConfigFileError(`${where([...path, error.key])}: ${[...path, error.message].join('.')}`, { cause: error })
+  return readConfig(document, overrides, ({ severity, message }) => {
+    if (severity === 'error') throw new ConfigFileError(message)
+    warn(message)
+  })
+}
+
+/** As {@link daemonConfig}; `report` hears of every problem, and what is wrong is at its default. */
+export function readConfig(
+  document: ConfigDocument,
+  overrides: ConfigOverrides,
+  report: (problem: ConfigProblem) => void,
+): DaemonConfig {
+  const { table } = document
+  const where = locator(document)
+  const error = (path: readonly string[], message: string) => report({ severity: 'error', message: `${where(path)}: ${message}` })
+  const warning = (path: readonly string[], message: string) =>
+    report({ severity: 'warning', message: `${where(path)}: ${message}` })
+
+  const decode = <C>(schema: ConfigSchema<C>, raw: unknown, path: readonly string[], alsoKnown: readonly string[] = []): C => {
+    const { config, problems } = inspectConfig(schema, raw, '', alsoKnown)
+    for (const problem of problems) {
+      const at = [...path, ...problem.key.split('.')]
+      const reason = withoutEffect[at.join('.')]
+      if (reason !== undefined) warning(at, `${at.join('.')} has no effect: ${reason}`)
+      else error(at, [...path, problem.message].join('.'))
     }
+    return config
   }
   const section = (key: string): Table => {
     const value = table[key] ?? {}
-    if (!isTable(value)) throw new ConfigFileError(`${where([key])}: ${key}: expected a table`)
-    return value
+    if (isTable(value)) return value
+    error([key], `${key}: expected a table`)
+    return {}
   }
 
-  const top = decode<{ [K in keyof typeof topLevel]: (typeof topLevel)[K]['default'] }>(topLevel, table, [], accepted)
-  const log = decode<{ level: '' | ConfiguredLevel; format: '' | LogFormat }>(
-    debug,
-    section('debug'),
-    ['debug'],
-    new Set(['log_trace_id']),
-  )
-  const { path: cgroupPath } = decode<{ path: string }>(cgroup, section('cgroup'), ['cgroup'], new Set())
+  const own = Object.entries(table).filter(([key]) => !tables.includes(key))
+  const top = decode<DecodedTop>(topLevel, Object.fromEntries(own), [], tables)
+  const log = decode<{ level: '' | ConfiguredLevel; format: '' | LogFormat }>(debugTable, section('debug'), ['debug'])
+  const { path: cgroupPath } = decode<{ path: string }>(cgroupTable, section('cgroup'), ['cgroup'])
 
-  const timeoutsMs: Record<string, number> = { ...defaultTimeoutsMs }
+  const timeoutsMs = Object.fromEntries(Object.entries(timeouts).map(([key, { defaultMs }]) => [key, defaultMs]))
   for (const [key, spelling] of Object.entries(section('timeouts'))) {
     const ms = typeof spelling === 'string' ? parseDuration(spelling) : undefined
-    if (ms === undefined)
-      throw new ConfigFileError(`${where(['timeouts', key])}: timeouts."${key}": expected a duration such as "5s"`)
-    timeoutsMs[key] = ms
+    if (ms === undefined) error(['timeouts', key], `timeouts."${key}": expected a duration such as "5s"`)
+    else timeoutsMs[key] = ms
+    if (!(key in timeouts))
+      warning(['timeouts', key], `timeouts."${key}" is no limit that this daemon knows${meant(key, Object.keys(timeouts))}`)
   }
 
   const plugins: Record<string, Table> = {}
   for (const [name, value] of Object.entries(section('plugins'))) {
-    if (!isTable(value)) throw new ConfigFileError(`${where(['plugins', name])}: plugins."${name}": expected a table`)
-    plugins[name] = value
+    if (isTable(value)) plugins[name] = value
+    else error(['plugins', name], `plugins."${name}": expected a table`)
   }
-  for (const name of Object.keys(section('proxy_plugins'))) {
-    warn(`${where(['proxy_plugins', name])}: proxy plugin "${name}" ignored: this daemon does not load proxy plugins`)
+
+  const proxyPlugins: ProxyPlugin[] = []
+  for (const [name, raw] of Object.entries(section('proxy_plugins'))) {
+    const path = ['proxy_plugins', name]
+    if (isTable(raw) && (raw['type'] === 'sandbox' || raw['type'] === 'io.containerd.sandbox.controller.v1')) {
+      warning(path, `proxy plugin "${name}" ignored: sandbox controllers are not offered`)
+      continue
+    }
+    const { type, ...proxy } = decode<DecodedProxy>(proxyTable, raw, path)
+    const pluginType = proxyTypeOf(type)
+    for (const [key, value] of Object.entries({ type, address: proxy.address })) {
+      if (value === '' && isTable(raw) && (raw[key] === undefined || raw[key] === ''))
+        error(path, `proxy_plugins.${name}: ${key} must be given`)
+    }
+    if (proxy.address !== '' && !isAbsolute(proxy.address))
+      error([...path, 'address'], `proxy_plugins.${name}.address: expected an absolute path`)
+    if (pluginType !== undefined) proxyPlugins.push({ name, type: pluginType, ...proxy })
   }
-  for (const name of top.disabled_plugins) {
-    if (!name.includes('.'))
-      throw new ConfigFileError(`${where(['disabled_plugins'])}: invalid disabled plugin URI ${name} expect io.containerd.x.vx`)
+
+  for (const [key, names] of [
+    ['disabled_plugins', top.disabled_plugins],
+    ['required_plugins', top.required_plugins],
+  ] as const) {
+    for (const name of names) {
+      if (name.includes('.')) continue
+      error([key], `invalid ${key === 'disabled_plugins' ? 'disabled' : 'required'} plugin URI ${name} expect io.containerd.x.vx`)
+    }
   }
 
   applyAddress(plugins, overrides.address)
-  const root = directory('root', overrides.root ?? top.root)
-  const state = directory('state', overrides.state ?? top.state)
-  if (root === state) throw new ConfigFileError('root and state must be different paths')
+  const root = directory(overrides.root ?? top.root)
+  const state = directory(overrides.state ?? top.state)
+  if (root === '') error(['root'], 'root must be specified')
+  if (state === '') error(['state'], 'state must be specified')
+  if (root === state && root !== '') error(['state'], 'root and state must be different paths')
   return {
     root,
     state,
     temp: top.temp,
+    pluginDir: directory(top.plugin_dir) || join(root, 'plugins'),
     disabledPlugins: top.disabled_plugins,
     requiredPlugins: top.required_plugins,
+    proxyPlugins,
     oomScore: top.oom_score,
     cgroupPath,
     logLevel: overrides.logLevel ?? (log.level || 'info'),
     logFormat: log.format || 'text',
     timeoutsMs,
     plugins,
-    locate: (name, key) => where(['plugins', name, key]),
+    locate: (name, key) => where(['plugins', name, ...key.split('.')]),
   }
 }
 
-function directory(key: string, path: string): string {
-  if (path === '') throw new ConfigFileError(`${key} must be specified`)
-  return isAbsolute(path) ? path : resolve(path)
+const tables: readonly string[] = ['version', 'cgroup', 'debug', 'plugins', 'proxy_plugins', 'timeouts']
+
+type DecodedTop = { -readonly [K in keyof typeof topLevel]: (typeof topLevel)[K]['default'] }
+type DecodedProxy = { -readonly [K in keyof typeof proxyTable]: (typeof proxyTable)[K]['default'] }
+
+/** ` (did you mean "x"?)` where one of the candidates is near. */
+export function meant(word: string, candidates: Iterable<string>): string {
+  const near = closest(word, candidates)
+  return near === undefined ? '' : `; did you mean "${near}"?`
+}
+
+function proxyTypeOf(type: string): ProxyType | undefined {
+  return Object.entries(proxyTypes).find(([short, full]) => type === short || type === full)?.[1]
+}
+
+/** Finds where a key stands, under its spelling in the newest version or an older one; the last file that has it is in effect. */
+function locator({ files }: ConfigDocument): (path: readonly string[]) => string {
+  return (path) => {
+    const spellings = [path, ...formerPaths(path)]
+    for (const file of files.toReversed()) {
+      for (const spelling of spellings) {
+        const at = locate(file, spelling)
+        if (at !== undefined) return at
+      }
+    }
+    // A table in one line, a key within a value: the nearest thing around it.
+    if (path.length > 1) return locator({ table: {}, files })(path.slice(0, -1))
+    return files[0]?.path ?? 'configuration'
+  }
+}
+
+function directory(path: string): string {
+  return path === '' || isAbsolute(path) ? path : resolve(path)
 }
 
 /** `--address` moves the gRPC socket; the ttrpc socket follows unless it is configured. */
@@ -182,29 +221,4 @@ function applyAddress(plugins: Record<string, Table>, address: string | undefine
   plugins[ttrpc] ??= { ...plugins[grpc], address: `${address}.ttrpc` }
   delete plugins[ttrpc]?.['max_recv_message_size']
   delete plugins[ttrpc]?.['max_send_message_size']
-}
-
-/** The configuration as a TOML table of the newest version, with the defaults of every plugin filled in. */
-export function configTable(config: DaemonConfig, registrations: readonly AnyRegistration[]): Table {
-  const plugins: Record<string, Table> = { ...config.plugins }
-  for (const registration of registrations) {
-    if (registration.config === undefined) continue
-    const name = uri(registration)
-    const defaults = encodeConfig(registration.config, defaultConfig(registration.config))
-    plugins[name] = { ...defaults, ...config.plugins[name] }
-  }
-  return {
-    version: configVersion,
-    root: config.root,
-    state: config.state,
-    temp: config.temp,
-    disabled_plugins: config.disabledPlugins,
-    required_plugins: config.requiredPlugins,
-    oom_score: config.oomScore,
-    imports: [],
-    cgroup: { path: config.cgroupPath },
-    debug: { level: config.logLevel, format: config.logFormat },
-    plugins: Object.fromEntries(Object.entries(plugins).sort(([a], [b]) => (a < b ? -1 : 1))),
-    timeouts: Object.fromEntries(Object.entries(config.timeoutsMs).map(([key, ms]) => [key, formatDuration(ms)])),
-  }
 }

@@ -25,7 +25,7 @@ export async function loadConfigFile(path: string): Promise<ConfigDocument> {
   for (let file = pending.shift(); file !== undefined; file = pending.shift()) {
     if (versionOf(file) > version) {
       throw new ConfigFileError(
-        `${locate(file, ['version'])}: drop-in config version ${versionOf(file)} is higher than the version ${version} of ${path}`,
+        `${at(file, 'version')}: drop-in config version ${versionOf(file)} is higher than the version ${version} of ${path}`,
       )
     }
     files.push(file)
@@ -39,14 +39,18 @@ export async function loadConfigFile(path: string): Promise<ConfigDocument> {
   return { table, files }
 }
 
+function at(file: TomlFile, key: string): string {
+  return locate(file, [key]) ?? file.path
+}
+
 function versionOf(file: TomlFile): number {
   const version = file.table['version'] ?? 1
   if (typeof version !== 'number' || !Number.isInteger(version) || version < 0) {
-    throw new ConfigFileError(`${locate(file, ['version'])}: version must be an integer`)
+    throw new ConfigFileError(`${at(file, 'version')}: version must be an integer`)
   }
   if (version > configVersion) {
     throw new ConfigFileError(
-      `${locate(file, ['version'])}: expected containerd config version equal to or less than ${configVersion}, got ${version}`,
+      `${at(file, 'version')}: expected containerd config version equal to or less than ${configVersion}, got ${version}`,
     )
   }
   return Math.max(version, 1)
@@ -55,7 +59,7 @@ function versionOf(file: TomlFile): number {
 async function importsOf(file: TomlFile): Promise<string[]> {
   const imports = file.table['imports'] ?? []
   if (!Array.isArray(imports) || !imports.every((entry): entry is string => typeof entry === 'string')) {
-    throw new ConfigFileError(`${locate(file, ['imports'])}: imports must be a list of strings`)
+    throw new ConfigFileError(`${at(file, 'imports')}: imports must be a list of strings`)
   }
   const paths = imports.map((entry) => (isAbsolute(entry) ? entry : join(dirname(file.path), entry)))
   const expanded = await Promise.all(paths.map(async (path) => (path.includes('*') ? await glob(path) : [path])))

@@ -10,6 +10,7 @@ export function migrate(table: Table): Table {
   if (version < 2) migrated = fromShortNames(migrated)
   if (version < 3) migrated = splitMonitors(migrated)
   if (version < 4) migrated = serversToPlugins(migrated)
+  migrated = metadataToLevel(migrated)
   return { ...migrated, version: configVersion }
 }
 
@@ -73,54 +74,87 @@ function splitMonitors(table: Table): Table {
   return { ...table, plugins }
 }
 
-/** Up to version 3 the listeners are top-level sections. */
-function serversToPlugins(table: Table): Table {
-  const { grpc, ttrpc, metrics, ...rest } = table
+/** The metadata plugin is another one than containerd's, with the same keys. */
+function metadataToLevel(table: Table): Table {
   const plugins: Table = { ...(isTable(table['plugins']) ? table['plugins'] : {}) }
-  const set = (uri: string, values: Table) => {
-    plugins[uri] = { ...values, ...(isTable(plugins[uri]) ? plugins[uri] : {}) }
+  rename(plugins, bolt, level)
+  const renamed = (value: unknown) => (Array.isArray(value) ? value.map((id) => (id === bolt ? level : id)) : value)
+  return {
+    ...table,
+    ...('disabled_plugins' in table && { disabled_plugins: renamed(table['disabled_plugins']) }),
+    ...('required_plugins' in table && { required_plugins: renamed(table['required_plugins']) }),
+    plugins,
   }
-  const pick = (from: Table, keys: readonly string[]) =>
-    Object.fromEntries(keys.filter((k) => k in from).map((k) => [k, from[k]]))
+}
 
-  const server = isTable(grpc) ? grpc : {}
-  const ids =
-    typeof server['address'] === 'string' && server['address'] !== '' ? { uid: server['uid'] ?? 0, gid: server['gid'] ?? 0 } : {}
-  const address = typeof server['address'] === 'string' && server['address'] !== '' ? { address: server['address'] } : {}
-  if (isTable(grpc)) {
-    set('io.containerd.server.v1.grpc', {
-      ...address,
-      ...ids,
-      ...pick(server, ['max_recv_message_size', 'max_send_message_size']),
-    })
+const bolt = 'io.containerd.metadata.v1.bolt'
+const level = 'io.containerd.metadata.v1.level'
+const servers = 'io.containerd.server.v1'
+
+/** Up to version 3 the listeners are top-level sections. What is unknown in them goes along, to be refused by the listener. */
+function serversToPlugins(table: Table): Table {
+  const { grpc, ttrpc, metrics, debug, ...rest } = table
+  const plugins: Table = { ...(isTable(table['plugins']) ? table['plugins'] : {}) }
+  const set = (id: string, values: Table) => {
+    const name = `${servers}.${id}`
+    plugins[name] = { ...values, ...(isTable(plugins[name]) ? plugins[name] : {}) }
   }
-  if (typeof server['tcp_address'] === 'string' && server['tcp_address'] !== '') {
-    const tls = ['ca', 'cert', 'key', 'common_name']
-      .filter((k) => `tcp_tls_${k}` in server)
-      .map((k) => [`tls_${k}`, server[`tcp_tls_${k}`]])
-    set('io.containerd.server.v1.grpc-tcp', { address: server['tcp_address'], ...Object.fromEntries(tls) })
-  }
-  if (isTable(ttrpc) && typeof ttrpc['address'] === 'string' && ttrpc['address'] !== '') {
-    set('io.containerd.server.v1.ttrpc', pick(ttrpc, ['address', 'uid', 'gid']))
-  } else if ('address' in address) {
-    set('io.containerd.server.v1.ttrpc', { address: `${address.address}.ttrpc`, ...ids })
+
+  const server = splitServer(grpc)
+  if (isTable(grpc)) set('grpc', server.own)
+  const { address: tcpAddress, ...tls } = server.tcp
+  if (typeof tcpAddress === 'string' && tcpAddress !== '') set('grpc-tcp', { address: tcpAddress, ...tls })
+  if (isTable(ttrpc) && hasAddress(ttrpc)) set('ttrpc', ttrpc)
+  else if ('address' in server.own) {
+    const { uid, gid } = server.own
+    set('ttrpc', { address: `${server.own['address']}.ttrpc`, uid, gid })
   }
   if (isTable(metrics)) {
-    if ('address' in metrics) set('io.containerd.server.v1.metrics', { address: metrics['address'] })
-    if ('grpc_histogram' in metrics)
-      set('io.containerd.metrics.v1.grpc-prometheus', { grpc_histogram: metrics['grpc_histogram'] })
+    const { grpc_histogram: histogram, ...own } = metrics
+    set('metrics', own)
+    if (histogram !== undefined) plugins['io.containerd.metrics.v1.grpc-prometheus'] = { grpc_histogram: histogram }
   }
   const migrated: Table = { ...rest, plugins }
-  if (isTable(table['debug'])) {
-    const { address: debugAddress, uid, gid, ...debug } = table['debug']
-    migrated['debug'] = debug
-    if (typeof debugAddress === 'string' && debugAddress !== '') {
-      set('io.containerd.server.v1.debug', {
-        address: debugAddress,
-        ...(uid !== undefined && { uid }),
-        ...(gid !== undefined && { gid }),
-      })
-    }
-  }
+  if (isTable(debug)) {
+    const { address, uid, gid, ...own } = debug
+    migrated['debug'] = own
+    if (hasAddress(debug)) set('debug', { address, ...(uid !== undefined && { uid }), ...(gid !== undefined && { gid }) })
+  } else if (debug !== undefined) migrated['debug'] = debug
   return migrated
+}
+
+function hasAddress(section: Table): boolean {
+  return section['address'] !== undefined && section['address'] !== ''
+}
+
+/** Apart what is for TCP; an empty address means the default, and leaves the owner at the default as well. */
+function splitServer(grpc: unknown): { own: Table; tcp: Table } {
+  const own: Table = {}
+  const tcp: Table = {}
+  for (const [key, value] of Object.entries(isTable(grpc) ? grpc : {})) {
+    if (key.startsWith('tcp_')) tcp[key.slice('tcp_'.length)] = value
+    else own[key] = value
+  }
+  const { address, uid, gid, ...rest } = own
+  if (address === undefined || address === '') return { own: rest, tcp }
+  return { own: { address, uid: uid ?? 0, gid: gid ?? 0, ...rest }, tcp }
+}
+
+/** The older spellings of a key of the newest version, the newest of them first. */
+export function formerPaths(path: readonly string[]): readonly (readonly string[])[] {
+  const [top, name = '', ...rest] = path
+  if (top !== 'plugins') return []
+  const former: string[][] = []
+  if (name === level) former.push(['plugins', bolt, ...rest], ['plugins', 'bolt', ...rest])
+  if (name.startsWith(`${servers}.`)) {
+    const id = name.slice(servers.length + 1)
+    former.push(id === 'grpc-tcp' ? ['grpc', ...rest.map((key) => `tcp_${key}`)] : [id, ...rest])
+  }
+  if (name === 'io.containerd.shim.v1.manager' && rest[0] === 'env')
+    former.push(['plugins', 'io.containerd.runtime.v2.task', 'sched_core'])
+  if (name === 'io.containerd.monitor.task.v1.cgroups') former.push(['plugins', 'io.containerd.monitor.v1.cgroups', ...rest])
+  if (name === 'io.containerd.monitor.container.v1.restart')
+    former.push(['plugins', 'io.containerd.internal.v1.restart', ...rest])
+  former.push(['plugins', name.slice(name.lastIndexOf('.') + 1), ...rest])
+  return former
 }

@@ -40,8 +40,8 @@ function parseToml(path: string, source: string): Table {
   }
 }
 
-/** Where a key stands: `path:line`, or the path alone when the key is written in a way that is not recognised. */
-export function locate(file: TomlFile, keyPath: readonly string[]): string {
+/** Where a key stands: `path:line`, or undefined when it is not there or written in a way that is not recognised. */
+export function locate(file: TomlFile, keyPath: readonly string[]): string | undefined {
   let section: readonly string[] = []
   for (const [index, line] of file.source.split('\n').entries()) {
     const header = /^\s*\[\[?\s*([^\]]+?)\s*\]/.exec(line)
@@ -54,7 +54,7 @@ export function locate(file: TomlFile, keyPath: readonly string[]): string {
     if (assignment?.[1] !== undefined && sameKey([...section, ...splitKey(assignment[1])], keyPath))
       return `${file.path}:${index + 1}`
   }
-  return file.path
+  return undefined
 }
 
 function splitKey(key: string): string[] {

@@ -1,0 +1,146 @@
+import { type AnyRegistration, graph, type Logger, PluginError, pluginApiVersion, uri } from '@containerd-ts/plugin'
+import satisfies from 'semver/functions/satisfies.js'
+import validRange from 'semver/ranges/valid.js'
+import { type FoundPlugin, findPlugins } from './find.js'
+import { importRegistrations } from './import.js'
+import { type TrustCheck, trustCheck } from './trust.js'
+
+/** The plugin type under which a plugin from outside is listed that could not be loaded far enough to know its own. */
+export const externalPluginType = 'io.containerd.external.v1'
+
+export interface ExternalPluginOptions {
+  /** What the daemon has already: their names are taken. */
+  registrations: readonly AnyRegistration[]
+  /** URIs that will be left out. */
+  disabled?: readonly string[]
+  /** How long loading a module may take, in milliseconds. */
+  timeoutMs?: number
+  signal?: AbortSignal
+  log: Logger
+}
+
+/**
+ * Loads the plugins of a directory. None can make this fail: one that is not to be trusted, was made for another plugin API, throws,
+ * hangs, takes a name that is taken or requires what is not there is given back as a registration whose `init` throws the reason. One
+ * that `disabled` names as `io.containerd.external.v1.<package or file>` is not even loaded.
+ */
+export async function loadExternalPlugins(directory: string, options: ExternalPluginOptions): Promise<AnyRegistration[]> {
+  const accepted: AnyRegistration[] = []
+  const taken = new Map(options.registrations.map((r) => [uri(r), 'this daemon']))
+  const refuse = (plugin: FoundPlugin, error: Error, registration?: AnyRegistration) => {
+    const { type, id } = registration ?? { type: externalPluginType, id: free(plugin.name, taken) }
+    const name = uri({ type, id })
+    taken.set(name, sourceOf(plugin))
+    options.log.error('refused a plugin from outside', { plugin: name, source: sourceOf(plugin), reason: error.message })
+    accepted.push(failed(type, id, error, sourceOf(plugin)))
+  }
+
+  const check = trustCheck(directory)
+  for (const plugin of await findPlugins(directory)) {
+    options.signal?.throwIfAborted()
+    if (options.disabled?.includes(uri({ type: externalPluginType, id: plugin.name }))) continue
+    try {
+      for (const registration of await loadOne(plugin, check, options)) {
+        const name = uri(registration)
+        const owner = taken.get(name)
+        if (owner !== undefined) {
+          const reason = `the name "${name}" is taken by ${owner}: put it into disabled_plugins there, or rename this plugin`
+          refuse(plugin, new PluginError(reason, { plugins: [name] }))
+          continue
+        }
+        const incompatible = incompatibility(registration.api ?? plugin.api)
+        if (incompatible !== undefined) {
+          refuse(plugin, new PluginError(incompatible), registration)
+          continue
+        }
+        taken.set(name, sourceOf(plugin))
+        accepted.push(withSource(registration, sourceOf(plugin)))
+        options.log.info('found a plugin from outside', { plugin: name, source: sourceOf(plugin) })
+      }
+    } catch (thrown) {
+      if (options.signal?.aborted === true) throw thrown
+      refuse(plugin, thrown instanceof Error ? thrown : new Error(String(thrown)))
+    }
+  }
+  return withoutMisfits(accepted, taken, options)
+}
+
+/** An id for a module that has none of its own: its name, with a number where several are meant. */
+function free(name: string, taken: ReadonlyMap<string, string>): string {
+  let id = name
+  for (let n = 2; taken.has(uri({ type: externalPluginType, id })); n++) id = `${name}#${n}`
+  return id
+}
+
+async function loadOne(plugin: FoundPlugin, check: TrustCheck, options: ExternalPluginOptions): Promise<AnyRegistration[]> {
+  if (plugin.problem !== undefined) throw new PluginError(plugin.problem)
+  const distrust = await check(plugin)
+  if (distrust !== undefined) throw new PluginError(distrust)
+  // A package says what it was made for before any of its code is run.
+  if (plugin.directory !== undefined) {
+    const incompatible = incompatibility(plugin.api)
+    if (incompatible !== undefined) throw new PluginError(incompatible)
+  }
+  return importRegistrations(plugin.entry, options)
+}
+
+/** Why a plugin made for a range of plugin API versions does not fit this daemon, and what to do; undefined when it does. */
+export function incompatibility(range: string | undefined): string | undefined {
+  const major = pluginApiVersion.split('.')[0]
+  if (range === undefined)
+    return `it does not say which plugin API it was made for: declare "containerd": { "pluginApi": "^${pluginApiVersion}" } in its package.json, or api: '^${pluginApiVersion}' in its registration`
+  if (validRange(range) === null)
+    return `its plugin API range "${range}" is no version range: write for instance "^${pluginApiVersion}"`
+  if (satisfies(pluginApiVersion, range)) return undefined
+  return `it was made for plugin API ${range}, this daemon has ${pluginApiVersion}: install a version of it for plugin API ${major}, or a daemon whose plugin API satisfies ${range}`
+}
+
+function sourceOf({ name, version, directory, entry }: FoundPlugin): string {
+  return directory === undefined ? entry : `${name}@${version}`
+}
+
+/** Lets introspection show where the plugin comes from. */
+function withSource(registration: AnyRegistration, source: string): AnyRegistration {
+  return {
+    ...registration,
+    init(ic) {
+      ic.meta.exports['source'] = source
+      return registration.init(ic)
+    },
+  }
+}
+
+function failed(type: string, id: string, error: Error, source: string): AnyRegistration {
+  const registration: AnyRegistration = {
+    type,
+    id,
+    init() {
+      throw error
+    },
+  }
+  return withSource(registration, source)
+}
+
+/** Replaces plugins that cannot be ordered (a requirement that is not there, a circle) by failed ones of the same name. */
+function withoutMisfits(
+  external: readonly AnyRegistration[],
+  sources: ReadonlyMap<string, string>,
+  { registrations, disabled = [], log }: ExternalPluginOptions,
+): AnyRegistration[] {
+  const fitting = [...external]
+  for (;;) {
+    try {
+      graph([...registrations, ...fitting], { disabled })
+      return fitting
+    } catch (error) {
+      const blamed = error instanceof PluginError ? error.plugins : []
+      const misfits = fitting.filter((r) => blamed.includes(uri(r)) && (r.requires !== undefined || r.after !== undefined))
+      // The daemon's own plugins do not fit together: that is for the daemon to say.
+      if (misfits.length === 0 || !(error instanceof PluginError)) return fitting
+      for (const misfit of misfits) {
+        log.error('refused a plugin from outside', { plugin: uri(misfit), reason: error.message })
+        fitting[fitting.indexOf(misfit)] = failed(misfit.type, misfit.id, error, sources.get(uri(misfit)) ?? '')
+      }
+    }
+  }
+}
