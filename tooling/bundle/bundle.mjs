@@ -5,6 +5,8 @@ import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 
 const workerUrl = /new URL\('(\.\/[\w-]+\.js)', import\.meta\.url\)/g
+// Of a module that is known only when the program runs.
+const runTimeImport = /\bimport\((?!['"`])/g
 const launcher = fileURLToPath(new URL('./launch.cjs', import.meta.url))
 
 /**
@@ -36,7 +38,7 @@ export async function bundle({ name, entry, external, warmUp, define = {} }) {
       onLoad({ filter: /\/packages\/[\w-]+\/dist\/.*\.js$/ }, async ({ path }) => {
         const contents = await readFile(path, 'utf8')
         for (const [, url] of contents.matchAll(workerUrl)) workers.set(basename(url, '.js'), resolve(dirname(path), url))
-        return { contents, loader: 'js' }
+        return { contents: contents.replace(runTimeImport, 'bundleImport('), loader: 'js' }
       })
     },
   }
@@ -46,7 +48,7 @@ export async function bundle({ name, entry, external, warmUp, define = {} }) {
     entryPoints: { [`${name}.bundle`]: entry },
     // Only a script, not a module, can have its compiled code cached. Its place is that of the launcher.
     format: 'cjs',
-    banner: { js: "const bundleUrl=require('node:url').pathToFileURL(__filename).href;" },
+    banner: { js: "const bundleUrl=require('node:url').pathToFileURL(__filename).href,bundleImport=require.bundleImport;" },
     define: { ...define, 'import.meta.url': 'bundleUrl' },
     plugins: [collectWorkers],
   })

@@ -3,7 +3,7 @@
 'use strict'
 const { readFileSync, writeFileSync } = require('node:fs')
 const { wrap } = require('node:module')
-const { Script, constants } = require('node:vm')
+const { Script } = require('node:vm')
 
 const bundle = __filename.replace(/\.cjs$/, '.bundle.js')
 const cache = `${bundle}.cache`
@@ -16,11 +16,9 @@ function cachedData() {
   }
 }
 
-const script = new Script(wrap(readFileSync(bundle, 'utf8')), {
-  filename: bundle,
-  cachedData: cachedData(),
-  importModuleDynamically: constants?.USE_MAIN_CONTEXT_DEFAULT_LOADER,
-})
+const script = new Script(wrap(readFileSync(bundle, 'utf8')), { filename: bundle, cachedData: cachedData() })
+// Code from a cache cannot import at run time; this file, a module like any other, can.
+require.bundleImport = (specifier) => import(specifier)
 // The build runs the program once, so that the cache holds what is compiled only when it is called.
 if (process.env.BUNDLE_WRITE_CODE_CACHE) process.once('exit', () => writeFileSync(cache, script.createCachedData()))
 script.runInThisContext().call(module.exports, module.exports, require, module, __filename, __dirname)

@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { exec, ourDaemon, startDaemon } from '@containerd-ts/testkit'
@@ -48,7 +48,68 @@ test('a broken configuration is told with file, line and key', async () => {
   })
 })
 
+test('config check tells all mistakes and fails', async () => {
+  const path = join(dir, 'mistakes.toml')
+  await writeFile(
+    path,
+    'version = 2\n[grpc]\n  adress = "/x"\n[plugins."io.containerd.gc.v1.scheduler"]\n  pause_threshold = "0.5"\n',
+  )
+  const { code, stdout, stderr } = await containerd('--config', path, 'config', 'check')
+  expect({ code, stderr }).toEqual({ code: 1, stderr: 'containerd: the configuration has 2 errors\n' })
+  expect(stdout.split('\n')).toEqual([
+    `error: ${path}:5: plugins."io.containerd.gc.v1.scheduler".pause_threshold: expected a number, got the string "0.5"; write pause_threshold = 0.5`,
+    `error: ${path}:3: plugins."io.containerd.server.v1.grpc".adress: unknown key; did you mean "address"?`,
+    '',
+  ])
+})
+
+test("the default configuration of Debian's containerd has no errors", async () => {
+  const { stdout } = await exec('containerd', ['config', 'default'])
+  await writeFile(join(dir, 'go.toml'), stdout)
+  const { code, stdout: told } = await containerd('--config', join(dir, 'go.toml'), 'config', 'check')
+  expect(code).toBe(0)
+  expect(told).toMatch(/\nno errors in .*go\.toml\n$/)
+})
+
+test.each([
+  [['config'], /"config" needs a second word: config default, /],
+  [['plugins', 'graph', '--format', 'pdf'], /unknown format "pdf": expected one of table, json, mermaid, svg/],
+  [['plugins', 'explain'], /plugins explain needs the URI of one plugin\n\ncontainerd plugins explain \[options\] <uri> - /],
+  [['--address', '/no/such.sock', 'plugins', 'ls'], /^containerd: cannot ask the daemon at \/no\/such\.sock: /],
+])('%j says what is wrong', async (args, message) => {
+  const { code, stderr } = await containerd(...args)
+  expect(code).toBe(1)
+  expect(stderr).toMatch(message)
+})
+
 describe.runIf(process.getuid?.() === 0)('a running daemon', () => {
+  test('shows its plugins, those from outside and why one failed', async () => {
+    const root = join(dir, 'shown')
+    await mkdir(join(root, 'root/plugins'), { recursive: true, mode: 0o700 })
+    const source = (id: string, init: string) =>
+      `export const p = { type: 'io.containerd.snapshotter.v1', id: '${id}', api: '^1.0.0', init() { ${init} } }`
+    await writeFile(join(root, 'root/plugins/good.mjs'), source('good', 'return {}'))
+    await writeFile(join(root, 'root/plugins/bad.mjs'), source('bad', 'throw new Error("disk on fire")'))
+    const daemon = await startDaemon({ dir: root })
+    try {
+      const plugins = (...args: string[]) => containerd('--address', daemon.address, 'plugins', ...args)
+      const { stdout: list } = await plugins('ls')
+      expect(list).toMatch(/^io\.containerd\.snapshotter\.v1 +good +- +ok +.*plugins\/good\.mjs$/m)
+      expect(list).toMatch(/^io\.containerd\.snapshotter\.v1 +bad +- +error +disk on fire$/m)
+      const { stdout: explained } = await plugins('explain', 'level')
+      expect(explained).toContain('io.containerd.snapshotter.v1: ')
+      expect(explained).toContain('bad (failed)')
+      expect(explained).toContain('content_sharing_policy = "shared"')
+      const { stdout: graph } = await plugins('graph', '--format', 'json')
+      expect(JSON.parse(graph)).toContainEqual(expect.objectContaining({ uri: 'io.containerd.metadata.v1.level', state: 'ok' }))
+      const { stdout: seenByCtr } = await exec('ctr', ['--address', daemon.address, 'plugins', 'ls'])
+      expect(seenByCtr).toMatch(/^io\.containerd\.snapshotter\.v1 +good +- +ok/m)
+      expect(seenByCtr).toMatch(/^io\.containerd\.snapshotter\.v1 +bad +- +error/m)
+    } finally {
+      expect(await daemon.stop()).toBe(0)
+    }
+  })
+
   test('holds its root and its socket against a second one', async () => {
     const daemon = await startDaemon({ dir: join(dir, 'first') })
     try {

@@ -19,6 +19,7 @@ export interface PluginMeta {
 export interface PluginStatus {
   readonly type: string
   readonly id: string
+  /** Plugin types that come before it, whether it demands them or not. */
   readonly requires: readonly string[]
   readonly meta: PluginMeta
   /** Why the plugin is not there: it failed or it skipped itself. */

@@ -83,7 +83,12 @@ class LoadedPlugins implements PluginSet {
   async initialise(registration: AnyRegistration, options: LoadOptions): Promise<Error | undefined> {
     const name = uri(registration)
     const meta: PluginMeta = { platforms: [], exports: {}, capabilities: [] }
-    const entry = { type: registration.type, id: registration.id, requires: registration.requires ?? [], meta }
+    const entry = {
+      type: registration.type,
+      id: registration.id,
+      requires: [...(registration.requires ?? []), ...(registration.after ?? [])],
+      meta,
+    }
     const log = options.log.with({ plugin: name })
     const started = performance.now()
     try {

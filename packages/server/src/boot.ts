@@ -14,7 +14,7 @@ import {
 } from '@containerd-ts/plugin'
 import { joinCgroup } from './cgroup.js'
 import type { DaemonConfig } from './config/daemon-config.js'
-import { type ExternalPluginOptions, loadExternalPlugins } from './external/load.js'
+import { type ExternalPlugin, type ExternalPluginOptions, loadExternalPlugins } from './external/load.js'
 import { notifyServiceManager } from './notify.js'
 import { lockRoot } from './root-lock.js'
 
@@ -49,7 +49,8 @@ export async function serve(config: DaemonConfig, options: ServeOptions): Promis
   try {
     await prepareProcess(config, log)
     const builtin = options.registrations ?? defaultRegistry().list()
-    const external = await externalPlugins(config, { registrations: builtin, log, ...(signal && { signal }) })
+    const found = await externalPlugins(config, { registrations: builtin, log, ...(signal && { signal }) })
+    const external = found.map(({ registration }) => registration)
     const outside = new Set(external.map(uri))
     const registrations = [...builtin, ...external]
     const order = graph(registrations, { disabled: config.disabledPlugins })
@@ -106,7 +107,7 @@ const pluginTimeout = 'io.containerd.timeout.plugin.load'
 export function externalPlugins(
   config: DaemonConfig,
   options: Pick<ExternalPluginOptions, 'registrations' | 'log' | 'signal'>,
-): Promise<AnyRegistration[]> {
+): Promise<ExternalPlugin[]> {
   const timeoutMs = config.timeoutsMs[pluginTimeout]
   return loadExternalPlugins(config.pluginDir, {
     ...options,

@@ -34,7 +34,8 @@ export function overrides(values: Values): ConfigOverrides {
 /** The plugins of this daemon: its own, and those from outside. The code of those is loaded, nothing is initialised. */
 export async function allPlugins(config: DaemonConfig, stop: AbortSignal): Promise<readonly AnyRegistration[]> {
   const registrations = defaultRegistry().list()
-  return [...registrations, ...(await externalPlugins(config, { registrations, log: stderrLog, signal: stop }))]
+  const external = await externalPlugins(config, { registrations, log: stderrLog, signal: stop })
+  return [...registrations, ...external.map(({ registration }) => registration)]
 }
 
 const stderrLog = createLogger({ level: 'warn', format: 'text' })

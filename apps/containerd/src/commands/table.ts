@@ -5,6 +5,11 @@ import { configDump, configMigrate } from './config-dump.js'
 import { daemon } from './daemon.js'
 import { gc } from './gc.js'
 import { gcExplain } from './gc-explain.js'
+import { pluginsAdd } from './plugins-add.js'
+import { pluginsExplain } from './plugins-explain.js'
+import { pluginsGraph } from './plugins-graph.js'
+import { pluginsLs } from './plugins-ls.js'
+import { pluginsRm } from './plugins-rm.js'
 import { publish } from './publish.js'
 
 /** Every command, in the order of the help. */
@@ -15,6 +20,11 @@ export const commands: readonly AnyCommand[] = [
   configDump,
   configMigrate,
   configCheck,
+  pluginsLs,
+  pluginsGraph,
+  pluginsExplain,
+  pluginsAdd,
+  pluginsRm,
   gc,
   gcExplain,
   publish,

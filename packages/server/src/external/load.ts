@@ -19,13 +19,22 @@ export interface ExternalPluginOptions {
   log: Logger
 }
 
+/** A plugin from outside that was found, loaded or not. */
+export interface ExternalPlugin {
+  readonly registration: AnyRegistration
+  /** Package and version, or the path of the file. */
+  readonly source: string
+  /** Why it was refused; the registration's `init` throws the same. */
+  readonly error?: Error
+}
+
 /**
  * Loads the plugins of a directory. None can make this fail: one that is not to be trusted, was made for another plugin API, throws,
  * hangs, takes a name that is taken or requires what is not there is given back as a registration whose `init` throws the reason. One
  * that `disabled` names as `io.containerd.external.v1.<package or file>` is not even loaded.
  */
-export async function loadExternalPlugins(directory: string, options: ExternalPluginOptions): Promise<AnyRegistration[]> {
-  const accepted: AnyRegistration[] = []
+export async function loadExternalPlugins(directory: string, options: ExternalPluginOptions): Promise<ExternalPlugin[]> {
+  const accepted: ExternalPlugin[] = []
   const taken = new Map(options.registrations.map((r) => [uri(r), 'this daemon']))
   const refuse = (plugin: FoundPlugin, error: Error, registration?: AnyRegistration) => {
     const { type, id } = registration ?? { type: externalPluginType, id: free(plugin.name, taken) }
@@ -54,7 +63,7 @@ export async function loadExternalPlugins(directory: string, options: ExternalPl
           continue
         }
         taken.set(name, sourceOf(plugin))
-        accepted.push(withSource(registration, sourceOf(plugin)))
+        accepted.push({ registration: withSource(registration, sourceOf(plugin)), source: sourceOf(plugin) })
         options.log.info('found a plugin from outside', { plugin: name, source: sourceOf(plugin) })
       }
     } catch (thrown) {
@@ -62,7 +71,7 @@ export async function loadExternalPlugins(directory: string, options: ExternalPl
       refuse(plugin, thrown instanceof Error ? thrown : new Error(String(thrown)))
     }
   }
-  return withoutMisfits(accepted, taken, options)
+  return withoutMisfits(accepted, options)
 }
 
 /** An id for a module that has none of its own: its name, with a number where several are meant. */
@@ -110,7 +119,7 @@ function withSource(registration: AnyRegistration, source: string): AnyRegistrat
   }
 }
 
-function failed(type: string, id: string, error: Error, source: string): AnyRegistration {
+function failed(type: string, id: string, error: Error, source: string): ExternalPlugin {
   const registration: AnyRegistration = {
     type,
     id,
@@ -118,29 +127,34 @@ function failed(type: string, id: string, error: Error, source: string): AnyRegi
       throw error
     },
   }
-  return withSource(registration, source)
+  return { registration: withSource(registration, source), source, error }
 }
 
 /** Replaces plugins that cannot be ordered (a requirement that is not there, a circle) by failed ones of the same name. */
 function withoutMisfits(
-  external: readonly AnyRegistration[],
-  sources: ReadonlyMap<string, string>,
+  external: readonly ExternalPlugin[],
   { registrations, disabled = [], log }: ExternalPluginOptions,
-): AnyRegistration[] {
-  const fitting = [...external]
+): ExternalPlugin[] {
+  let fitting = [...external]
   for (;;) {
     try {
-      graph([...registrations, ...fitting], { disabled })
+      graph([...registrations, ...fitting.map((plugin) => plugin.registration)], { disabled })
       return fitting
     } catch (error) {
-      const blamed = error instanceof PluginError ? error.plugins : []
-      const misfits = fitting.filter((r) => blamed.includes(uri(r)) && (r.requires !== undefined || r.after !== undefined))
-      // The daemon's own plugins do not fit together: that is for the daemon to say.
-      if (misfits.length === 0 || !(error instanceof PluginError)) return fitting
-      for (const misfit of misfits) {
-        log.error('refused a plugin from outside', { plugin: uri(misfit), reason: error.message })
-        fitting[fitting.indexOf(misfit)] = failed(misfit.type, misfit.id, error, sources.get(uri(misfit)) ?? '')
-      }
+      if (!(error instanceof PluginError)) throw error
+      const isMisfit = (plugin: ExternalPlugin) => plugin.error === undefined && error.plugins.includes(uri(plugin.registration))
+      // Otherwise the daemon's own plugins do not fit together: that is for the daemon to say.
+      if (!fitting.some(isMisfit)) return fitting
+      fitting = fitting.map((plugin) => {
+        if (!isMisfit(plugin)) return plugin
+        const { type, id } = plugin.registration
+        log.error('refused a plugin from outside', {
+          plugin: uri(plugin.registration),
+          source: plugin.source,
+          reason: error.message,
+        })
+        return failed(type, id, error, plugin.source)
+      })
     }
   }
 }
