@@ -23,7 +23,7 @@ interface LabelFile {
   updatedAt: Timestamp
 }
 
-const algorithms = ['sha256', 'sha384', 'sha512'] as const
+export const algorithms = ['sha256', 'sha384', 'sha512'] as const
 
 // Enough to keep the thread pool busy without queueing everything at once.
 const parallelStats = 16

@@ -5,6 +5,7 @@ import {
   type ContentInfo,
   type ContentStore,
   type Context,
+  DataLossError,
   type IngestStatus,
   InvalidArgumentError,
   isNotFound,
@@ -83,8 +84,11 @@ export function createContentView(deps: ContentDeps, policy: ContentSharingPolic
 
     async reader(ctx, digest) {
       validateDigest(digest)
-      requireRecord(view, requireNamespace(ctx), digest)
-      return backend.reader(ctx, digest)
+      const { sizeBytes } = requireRecord(view, requireNamespace(ctx), digest)
+      const reader = await backend.reader(ctx, digest)
+      if (reader.sizeBytes === sizeBytes) return reader
+      await reader.close()
+      throw new DataLossError(`content ${digest} is damaged: it has ${reader.sizeBytes} bytes, ${sizeBytes} were committed`)
     },
 
     async status(ctx, ref) {

@@ -24,10 +24,11 @@ import { createImageStore } from './images.js'
 import { createLeaseManager } from './leases.js'
 import { Limbo } from './limbo.js'
 import { createNamespaceStore } from './namespaces.js'
+import { finishRepair } from './repair.js'
 import { Sequence } from './sequence.js'
 import { SharedLock } from './shared-lock.js'
 import { createSnapshotView } from './snapshots.js'
-import { containers, contents, images, ingests, leases, namespaces, resources, snapshots, type Table } from './tables.js'
+import { images, snapshots, tables } from './tables.js'
 
 export interface MetadataStoreOptions {
   /** Directory of the database; created when missing. */
@@ -49,8 +50,6 @@ export interface MetadataStoreOptions {
 
 const defaultBackendTimeoutMs = 10_000
 
-const tables: readonly Table<unknown>[] = [namespaces, containers, images, contents, ingests, snapshots, leases, resources]
-
 /**
  * Opens the metadata over a content store and snapshotters, which are nobody else's: what is not named here is removed from them.
  *
@@ -58,6 +57,7 @@ const tables: readonly Table<unknown>[] = [namespaces, containers, images, conte
  */
 export async function createMetadataStore(options: MetadataStoreOptions): Promise<MetadataStore> {
   const { content: backend, log = silentLogger, nowMs = Date.now } = options
+  await finishRepair(options.path)
   const database = await Database.open(options.path, { sync: options.sync ?? true }, tables)
   const dirty = new Dirty(options.snapshotters.keys())
   const listeners = new Set<(mutation: MetadataMutation) => void>()

@@ -120,3 +120,6 @@ export const containers: Table<Container> = {
 export function ownedAny({ typeUrl, value }: Any): Any {
   return { typeUrl, value: new Uint8Array(value) }
 }
+
+/** Every table but `schema`. */
+export const tables: readonly Table<unknown>[] = [namespaces, containers, images, contents, ingests, snapshots, leases, resources]
