@@ -1,6 +1,7 @@
 /** The blobs in a store's directory for whoever looks at it while no daemon has it: nothing here writes, but for `setBlobAside`. */
-import { createReadStream } from 'node:fs'
+
 import { createHash } from 'node:crypto'
+import { createReadStream } from 'node:fs'
 import { mkdir, readFile, rename, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'

@@ -18,5 +18,5 @@ export { type ExternalPlugin, type ExternalPluginOptions, externalPluginType, lo
 export { grpcListener } from './grpc/listener.js'
 export { debugListener, metricsListener } from './http.js'
 export { type ConfiguredLevel, createLogger, type LogFormat, type LogOptions, logLevels } from './log.js'
-export { RootInUseError } from './root-lock.js'
+export { lockRoot, RootInUseError } from './root-lock.js'
 export { ttrpcListener } from './ttrpc.js'

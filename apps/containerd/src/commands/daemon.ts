@@ -1,5 +1,6 @@
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { PluginType } from '@containerd-ts/plugin'
 import { createLogger, type DaemonConfig, serve } from '@containerd-ts/server'
 import { revision, version } from '../version.js'
 import { command } from './command.js'
@@ -30,7 +31,7 @@ async function runDaemon(config: DaemonConfig, stop: AbortSignal): Promise<void>
 
   log.info('starting containerd', { version, revision })
   try {
-    const daemon = await serve(config, { log, signal: stop, daemon: { version, revision } })
+    const daemon = await serve(requiringMetadata(config), { log, signal: stop, daemon: { version, revision } })
     if (!stop.aborted) await new Promise((resolve) => stop.addEventListener('abort', resolve, { once: true }))
     log.info('stopping containerd', { reason: String(stop.reason) })
     await daemon.close()
@@ -38,4 +39,11 @@ async function runDaemon(config: DaemonConfig, stop: AbortSignal): Promise<void>
     // A signal during the boot is an ordinary stop.
     if (!stop.aborted) throw error
   }
+}
+
+/** Without its metadata a daemon answers nothing that a client asks; better to say why than to look alive. */
+function requiringMetadata(config: DaemonConfig): DaemonConfig {
+  const metadata = `${PluginType.Metadata}.level`
+  if (config.disabledPlugins.includes(metadata)) return config
+  return { ...config, requiredPlugins: [...new Set([...config.requiredPlugins, metadata])] }
 }

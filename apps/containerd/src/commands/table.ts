@@ -5,6 +5,9 @@ import { configDump, configMigrate } from './config-dump.js'
 import { daemon } from './daemon.js'
 import { gc } from './gc.js'
 import { gcExplain } from './gc-explain.js'
+import { metadataCheck } from './metadata-check.js'
+import { metadataDump } from './metadata-dump.js'
+import { metadataRepair } from './metadata-repair.js'
 import { pluginsAdd } from './plugins-add.js'
 import { pluginsExplain } from './plugins-explain.js'
 import { pluginsGraph } from './plugins-graph.js'
@@ -27,5 +30,8 @@ export const commands: readonly AnyCommand[] = [
   pluginsRm,
   gc,
   gcExplain,
+  metadataDump,
+  metadataCheck,
+  metadataRepair,
   publish,
 ]
