@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { packages } from './workspace.mjs'
 
 const scope = '@containerd-ts/'
-const primitives = ['linux', 'mount', 'archive', 'ttrpc', 'filters', 'cgroups', 'snapshot-storage']
+const primitives = ['linux', 'mount', 'archive', 'ttrpc', 'filters', 'cgroups', 'snapshot-storage', 'proxy-client']
 
 function layer(name, group) {
   if (group === 'apps' || group === 'tooling') return 'app'
@@ -12,7 +12,7 @@ function layer(name, group) {
   if (name === 'interface') return 'interface'
   if (name === 'conformance') return 'conformance'
   if (primitives.includes(name)) return 'primitive'
-  if (name === 'server' || name === 'client' || name === 'remotes') return 'assembly'
+  if (name === 'server' || name === 'client' || name === 'proxy-server') return 'assembly'
   return 'plugin'
 }
 
@@ -23,7 +23,7 @@ const allowed = {
   conformance: ['base', 'interface'],
   primitive: ['base', 'interface', 'primitive'],
   plugin: ['base', 'interface', 'primitive'],
-  assembly: ['base', 'interface', 'primitive', 'assembly'],
+  assembly: ['base', 'interface', 'primitive', 'plugin', 'assembly'],
   app: ['base', 'interface', 'primitive', 'plugin', 'assembly', 'app', 'conformance'],
 }
 

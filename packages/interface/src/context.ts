@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import { type Logger, silentLogger } from '@containerd-ts/plugin'
 import { FailedPreconditionError } from './errors.js'
 import { validateIdentifier } from './identifier.js'
@@ -14,6 +15,8 @@ export interface Context {
 }
 
 const never = new AbortController().signal
+// Everything that no client asked for listens to this one.
+setMaxListeners(0, never)
 
 /** A context for work that no client asked for, and for tests. */
 export function background(namespace = '', options: Partial<Context> = {}): Context {

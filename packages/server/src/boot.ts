@@ -16,6 +16,7 @@ import { joinCgroup } from './cgroup.js'
 import type { DaemonConfig } from './config/daemon-config.js'
 import { type ExternalPlugin, type ExternalPluginOptions, loadExternalPlugins } from './external/load.js'
 import { notifyServiceManager } from './notify.js'
+import { proxyRegistrations } from './proxy.js'
 import { lockRoot } from './root-lock.js'
 
 export interface ServeOptions {
@@ -48,7 +49,7 @@ export async function serve(config: DaemonConfig, options: ServeOptions): Promis
   let plugins: PluginSet | undefined
   try {
     await prepareProcess(config, log)
-    const builtin = options.registrations ?? defaultRegistry().list()
+    const builtin = [...(options.registrations ?? defaultRegistry().list()), ...proxyRegistrations(config.proxyPlugins)]
     const found = await externalPlugins(config, { registrations: builtin, log, ...(signal && { signal }) })
     const external = found.map(({ registration }) => registration)
     const outside = new Set(external.map(uri))

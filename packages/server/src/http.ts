@@ -4,7 +4,7 @@ import { isAbsolute } from 'node:path'
 import { isMetricsSource, type Listener } from '@containerd-ts/interface'
 import { type InitContext, integer, type Logger, PluginType, type Registration, SkipPlugin, text } from '@containerd-ts/plugin'
 import { ConfigFileError } from './config/toml.js'
-import { prepareSocket, protectSocket, type SocketOwner } from './unix-socket.js'
+import { prepareSocket, processOwner, protectSocket, type SocketOwner } from './unix-socket.js'
 
 interface AddressConfig {
   address: string
@@ -75,9 +75,7 @@ const debugVars: RequestListener = (request, response) => {
   }
 }
 
-const daemonUser: SocketOwner = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 }
-
-function httpListener(address: string, log: Logger, listener: RequestListener, owner: SocketOwner = daemonUser): Listener {
+function httpListener(address: string, log: Logger, listener: RequestListener, owner: SocketOwner = processOwner): Listener {
   const server = createServer(listener)
   const unix = isAbsolute(address)
   return {

@@ -5,10 +5,14 @@ import { ConfigFileError } from './config/toml.js'
 
 const maxPathBytes = 104
 
+/** Whom a socket belongs to. */
 export interface SocketOwner {
   uid: number
   gid: number
 }
+
+/** The user and group of this process. */
+export const processOwner: SocketOwner = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 }
 
 /**
  * Makes way for a socket at `path`: creates the parent directory (0770, owned by `owner`) and removes a socket that nobody serves.

@@ -64,6 +64,7 @@ export async function* write(
       } else if (request.action === WriteAction.WRITE || request.action === WriteAction.COMMIT) {
         await append(writer, request)
         answer.offset = writer.status().offset
+        answer.updatedAt = writer.status().updatedAt
         if (request.action === WriteAction.COMMIT) {
           const info = await writer.commit(ctx, { sizeBytes: sticky.total, expected: sticky.expected, labels: request.labels })
           yield { ...answer, digest: info.digest }

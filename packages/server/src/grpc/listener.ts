@@ -1,8 +1,8 @@
 import { rm } from 'node:fs/promises'
-import type { Listener, MetricsSource, ServicePlugin } from '@containerd-ts/interface'
+import type { BoundService, Listener, MetricsSource } from '@containerd-ts/interface'
 import { integer, type Logger, PluginType, type Registration, text } from '@containerd-ts/plugin'
 import { Server, ServerCredentials } from '@grpc/grpc-js'
-import { prepareSocket, protectSocket } from '../unix-socket.js'
+import { prepareSocket, processOwner, protectSocket, type SocketOwner } from '../unix-socket.js'
 import { addService } from './adapter.js'
 import { createCallCounters } from './counters.js'
 
@@ -28,41 +28,58 @@ export const grpcListener: Registration<typeof PluginType.Server, GrpcListenerCo
     max_recv_message_size: integer({ default: 16 * mebibyte, min: 1, doc: 'Largest accepted message in bytes.' }),
     max_send_message_size: integer({ default: 16 * mebibyte, min: 1, doc: 'Largest sent message in bytes.' }),
   },
-  init: ({ config, log, getAll }) => createListener(config, log, getAll(PluginType.GRPC)),
+  init: ({ config, log, getAll }) =>
+    grpcServer(
+      [...getAll(PluginType.GRPC).values()].flatMap((plugin) => plugin.services),
+      {
+        address: config.address,
+        owner: config,
+        maxReceiveBytes: config.max_recv_message_size,
+        maxSendBytes: config.max_send_message_size,
+        log,
+      },
+    ),
 }
 
-function createListener(
-  config: GrpcListenerConfig,
-  log: Logger,
-  plugins: ReadonlyMap<string, ServicePlugin>,
-): Listener & MetricsSource {
+/** How services are served. */
+export interface GrpcServerOptions {
+  /** Path of the unix socket. */
+  address: string
+  /** Whom the socket belongs to. Default: the user of the process. */
+  owner?: SocketOwner
+  /** Largest accepted message. Default 16 MiB. */
+  maxReceiveBytes?: number
+  /** Largest sent message. Default 16 MiB. */
+  maxSendBytes?: number
+  log: Logger
+}
+
+/** Serves services on a unix socket, which only its owner and its group may use. It counts calls. */
+export function grpcServer(services: readonly BoundService[], options: GrpcServerOptions): Listener & MetricsSource {
+  const { address, log, owner = processOwner, maxReceiveBytes = 16 * mebibyte, maxSendBytes = 16 * mebibyte } = options
   const counters = createCallCounters()
   const server = new Server({
-    'grpc.max_receive_message_length': config.max_recv_message_size,
-    'grpc.max_send_message_length': config.max_send_message_size,
+    'grpc.max_receive_message_length': maxReceiveBytes,
+    'grpc.max_send_message_length': maxSendBytes,
     // Health checks and idle clients stay connected for as long as they like.
     'grpc.max_concurrent_streams': 100_000,
     'grpc-node.flow_control_window': 4 * mebibyte,
   })
-  for (const plugin of plugins.values()) {
-    for (const service of plugin.services) addService(server, service, { log, counters })
-  }
+  for (const service of services) addService(server, service, { log, counters })
   let bound = false
   return {
     async start() {
-      await prepareSocket(config.address, config)
+      await prepareSocket(address, owner)
       await new Promise<void>((resolve, reject) => {
-        server.bindAsync(`unix:${config.address}`, ServerCredentials.createInsecure(), (error) =>
-          error ? reject(error) : resolve(),
-        )
+        server.bindAsync(`unix:${address}`, ServerCredentials.createInsecure(), (error) => (error ? reject(error) : resolve()))
       })
       bound = true
-      await protectSocket(config.address, config)
-      log.info('serving...', { address: config.address })
+      await protectSocket(address, owner)
+      log.info('serving...', { address })
     },
     async close() {
       server.forceShutdown()
-      if (bound) await rm(config.address, { force: true })
+      if (bound) await rm(address, { force: true })
     },
     prometheus: async () => counters.prometheus(),
   }
