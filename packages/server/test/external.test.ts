@@ -43,7 +43,7 @@ const app: AnyRegistration = {
 }
 
 async function boot(table: Record<string, unknown> = {}): Promise<Map<string, PluginStatus>> {
-  const timeouts = { 'io.containerd.timeout.plugin.load': '100ms' }
+  const timeouts = { 'io.containerd.timeout.plugin.load': '700ms' }
   const config = daemonConfig(
     { table: { timeouts, ...table }, files: [] },
     { root: join(dir, 'root'), state: join(dir, 'state') },
@@ -89,7 +89,7 @@ test.each<[string, string, RegExp]>([
   ['throws when loaded', 'throw new Error("no luck")', /^no luck$/],
   ['throws no error', 'throw 7', /^7$/],
   ['is no JavaScript', 'export const = ', /Unexpected token/],
-  ['hangs when loaded', 'await new Promise(() => {})', /^loading .*bad\.mjs did not finish within 100 ms$/],
+  ['hangs when loaded', 'await new Promise(() => {})', /^loading .*bad\.mjs did not finish within 700 ms$/],
   ['exports nothing', 'export const x = 1', /exports no plugin: export a registration/],
   [
     'takes a name',
@@ -117,7 +117,7 @@ test.each<[string, string, RegExp]>([
   [
     'hangs at init',
     source('x', ', init: () => new Promise(() => {})'),
-    /^init of plugin "example\.greeting\.v1\.x" did not finish within 100 ms$/,
+    /^init of plugin "example\.greeting\.v1\.x" did not finish within 700 ms$/,
   ],
   [
     'requires what is not there',
