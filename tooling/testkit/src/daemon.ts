@@ -53,6 +53,7 @@ export async function startDaemon(options: DaemonOptions): Promise<TestDaemon> {
   const log = createWriteStream(logPath, { flags: 'a' })
   child.stdout.pipe(log, { end: false })
   child.stderr.pipe(log, { end: false })
+  child.once('close', () => log.end())
   await answers(child, address, logPath)
   const bootMs = performance.now() - started
 

@@ -1,8 +1,11 @@
 import { createHash } from 'node:crypto'
-import { chmod, copyFile, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { createReadStream, createWriteStream } from 'node:fs'
+import { chmod, copyFile, mkdir, mkdtemp, rename, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { arch } from 'node:process'
-import { gzipSync } from 'node:zlib'
+import { Transform } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { createGzip } from 'node:zlib'
 import { mustExec } from './process.js'
 
 const busybox = '/bin/busybox'
@@ -29,11 +32,26 @@ interface Descriptor {
  * deletes and adds files, so that whiteouts matter.
  */
 export async function buildBusyboxImage(dir: string, name = 'docker.io/library/busybox-ts:latest'): Promise<BuiltImage> {
+  const tars = [await layer(dir, busyboxTree), await layer(dir, changes)]
+  try {
+    return await buildImage(dir, name, tars)
+  } finally {
+    for (const tar of tars) await rm(tar)
+  }
+}
+
+/** Builds an image whose layers are these uncompressed archives, the base first. */
+export async function buildImage(dir: string, name: string, tars: readonly string[]): Promise<BuiltImage> {
   const layout = join(dir, 'layout')
   await mkdir(join(layout, 'blobs/sha256'), { recursive: true })
-  const first = await layer(dir, busyboxTree)
-  const second = await layer(dir, changes)
   const architecture = arch === 'x64' ? 'amd64' : arch
+  const diffIds: string[] = []
+  const layers: Descriptor[] = []
+  for (const tar of tars) {
+    const { diffId, ...descriptor } = await layerBlob(layout, tar)
+    diffIds.push(diffId)
+    layers.push(descriptor)
+  }
   const config = await blob(
     layout,
     'application/vnd.oci.image.config.v1+json',
@@ -41,13 +59,10 @@ export async function buildBusyboxImage(dir: string, name = 'docker.io/library/b
       architecture,
       os: 'linux',
       config: { Env: ['PATH=/bin'], Cmd: ['sh'] },
-      rootfs: { type: 'layers', diff_ids: [first, second].map((tar) => digestOf(tar)) },
-      history: [{ created_by: 'busybox' }, { created_by: 'changes' }],
+      rootfs: { type: 'layers', diff_ids: diffIds },
+      history: tars.map((_, index) => ({ created_by: `layer ${index}` })),
     }),
   )
-  const layers = []
-  for (const tar of [first, second])
-    layers.push(await blob(layout, 'application/vnd.oci.image.layer.v1.tar+gzip', gzipSync(tar, { level: 6 })))
   const manifest = await blob(
     layout,
     'application/vnd.oci.image.manifest.v1+json',
@@ -63,6 +78,37 @@ export async function buildBusyboxImage(dir: string, name = 'docker.io/library/b
   const archive = join(dir, 'image.tar')
   await mustExec('tar', ['-C', layout, '-cf', archive, 'oci-layout', 'index.json', 'blobs'])
   return { layout, archive, name }
+}
+
+async function layerBlob(layout: string, tar: string): Promise<Descriptor & { diffId: string }> {
+  const blobs = join(layout, 'blobs/sha256')
+  const temporary = join(blobs, 'layer')
+  const [raw, packed] = [createHash('sha256'), createHash('sha256')]
+  await pipeline(
+    createReadStream(tar),
+    observer((bytes) => raw.update(bytes)),
+    createGzip({ level: 6 }),
+    observer((bytes) => packed.update(bytes)),
+    createWriteStream(temporary),
+  )
+  const { size } = await stat(temporary)
+  const hex = packed.digest('hex')
+  await rename(temporary, join(blobs, hex))
+  return {
+    mediaType: 'application/vnd.oci.image.layer.v1.tar+gzip',
+    digest: `sha256:${hex}`,
+    size,
+    diffId: `sha256:${raw.digest('hex')}`,
+  }
+}
+
+function observer(observe: (bytes: Uint8Array) => void): Transform {
+  return new Transform({
+    transform(chunk: Uint8Array, _encoding, done) {
+      observe(chunk)
+      done(null, chunk)
+    },
+  })
 }
 
 async function busyboxTree(root: string): Promise<void> {
@@ -89,7 +135,8 @@ async function changes(root: string): Promise<void> {
   await writeFile(join(root, 'var/data/visible'), 'beside the opaque marker\n')
 }
 
-async function layer(dir: string, fill: (root: string) => Promise<void>): Promise<Buffer> {
+/** The path of an archive. */
+async function layer(dir: string, fill: (root: string) => Promise<void>): Promise<string> {
   const root = await mkdtemp(join(dir, 'layer-'))
   const tar = `${root}.tar`
   try {
@@ -106,10 +153,9 @@ async function layer(dir: string, fill: (root: string) => Promise<void>): Promis
       tar,
       '.',
     ])
-    return await readFile(tar)
+    return tar
   } finally {
     await rm(root, { recursive: true })
-    await rm(tar, { force: true })
   }
 }
 
@@ -117,12 +163,8 @@ function json(value: unknown): Buffer {
   return Buffer.from(JSON.stringify(value))
 }
 
-function digestOf(bytes: Uint8Array): string {
-  return `sha256:${createHash('sha256').update(bytes).digest('hex')}`
-}
-
 async function blob(layout: string, mediaType: string, bytes: Buffer): Promise<Descriptor> {
-  const digest = digestOf(bytes)
+  const digest = `sha256:${createHash('sha256').update(bytes).digest('hex')}`
   await writeFile(join(layout, 'blobs/sha256', digest.slice('sha256:'.length)), bytes)
   return { mediaType, digest, size: bytes.length }
 }

@@ -1,7 +1,7 @@
 /** What end-to-end tests, benchmarks and the quickstart share. */
 export { type DaemonOptions, ourDaemon, startDaemon, type TestDaemon } from './daemon.js'
 export { type DockerdOptions, docker, startDockerd, type TestDockerd } from './dockerd.js'
-export { type BuiltImage, buildBusyboxImage } from './image.js'
+export { type BuiltImage, buildBusyboxImage, buildImage } from './image.js'
 export { findLeaks, type Leaks } from './leaks.js'
 export { type ExecOptions, eventually, exec, mustExec, type Output, stopProcess } from './process.js'
 export { type Registry, startRegistry } from './registry.js'
