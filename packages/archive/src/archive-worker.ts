@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto'
-import { mkdirSync } from 'node:fs'
+import { closeSync, constants, mkdirSync, openSync } from 'node:fs'
 import { join } from 'node:path'
 import { parentPort } from 'node:worker_threads'
-import { inUserNamespace, mountSync } from '@containerd-ts/linux'
+import { inUserNamespace, mountSync, syncFilesystemSync } from '@containerd-ts/linux'
 import { mountAllSync, readonlyMounts, withoutVolatile } from '@containerd-ts/mount'
 import { type ApplyOptions, applyLayer } from './apply.js'
 import { AbortedError, createRingReader } from './byte-ring.js'
@@ -10,14 +10,14 @@ import { createChangeWriter } from './change-writer.js'
 import { createChunkSink, throwIfFlowAborted } from './chunk-flow.js'
 import { compareTrees } from './compare-trees.js'
 import { copyTree } from './copy-tree.js'
-import type { Applied, ApplyJob, Compared, CompareJob, Job, Report } from './jobs.js'
+import type { ApplyJob, Compared, CompareJob, Job, Report, Unpacked } from './jobs.js'
 import { toSentError } from './jobs.js'
 import { createMissingParents, type DirectoryAttributes, readAttributes } from './missing-parents.js'
 import { type ByteSource, createTarReader } from './tar-reader.js'
 import { takeThreadRoot } from './thread-root.js'
-import { byteString, removeTree } from './tree-operations.js'
+import { byteString, namesIn, removeTree } from './tree-operations.js'
 import { measureTree } from './tree-usage.js'
-import { overlayWhiteouts, removingWhiteouts, type Whiteouts } from './whiteouts.js'
+import { overlayWhiteouts, removeOpaqueMark, removingWhiteouts, type Whiteouts } from './whiteouts.js'
 import { createZstdSource } from './zstd-source.js'
 
 // A thread that waits for its work, with the synchronous file system calls that this is best done with. Everything that it needs is
@@ -61,35 +61,37 @@ function report(message: Report): void {
   port?.postMessage(message, message.type === 'chunk' ? [message.bytes.buffer] : [])
 }
 
-function apply({ target, ring, encoding }: ApplyJob): Applied {
+function apply({ target, ring, encoding, digest, sync }: ApplyJob): Unpacked {
+  const reader = createRingReader(ring, 0, () => report({ type: 'drain' }))
+  const decoded = encoding === 'raw' ? reader : createZstdSource(reader)
   const hash = createHash('sha256')
   let sizeBytes = 0
-  const count = (bytes: Buffer) => {
-    hash.update(bytes)
-    sizeBytes += bytes.length
-  }
-  const drain = () => report({ type: 'drain' })
-  // The digest is that of the decompressed stream, wherever it is decompressed.
-  const reader = createRingReader(ring, encoding === 'raw' ? count : () => {}, drain)
-  const source = encoding === 'raw' ? reader : observed(createZstdSource(reader), count)
-
+  const source = digest
+    ? observed(decoded, (bytes) => {
+        hash.update(bytes)
+        sizeBytes += bytes.length
+      })
+    : decoded
   const warnings: string[] = []
+  // Read from /proc, which is not there within the layer.
+  const userNamespace = inUserNamespace()
   const unpack = (whiteouts: Whiteouts, model: (directory: string) => DirectoryAttributes | undefined): number => {
     const options: ApplyOptions = {
       whiteouts,
       parents: createMissingParents(model),
-      userNamespace: inUser,
+      userNamespace,
       checkpoint: reader.throwIfAborted,
       warn: (message) => {
         if (warnings.length < maxWarnings) warnings.push(message)
       },
     }
-    const contentBytes = applyLayer(createTarReader(source), options)
-    while (source.read(1 << 20).length > 0);
-    return contentBytes
+    return leavingNothing(() => {
+      const contentBytes = applyLayer(createTarReader(source), options)
+      while (source.read(1 << 20).length > 0);
+      if (sync) syncRoot()
+      return contentBytes
+    })
   }
-  // Read from /proc, which is not there within the layer.
-  const inUser = inUserNamespace()
 
   let contentBytes: number
   switch (target.kind) {
@@ -108,7 +110,37 @@ function apply({ target, ring, encoding }: ApplyJob): Applied {
         return unpack(removingWhiteouts(), () => undefined)
       })
   }
-  return { digest: `sha256:${hash.digest('hex')}`, sizeBytes, contentBytes, warnings }
+  return { contentBytes, warnings, ...(digest && { stream: { digest: `sha256:${hash.digest('hex')}`, sizeBytes } }) }
+}
+
+/** When `use` fails, a root that was empty is empty again; what else was there cannot be told from what was unpacked. */
+function leavingNothing<T>(use: () => T): T {
+  const wasEmpty = namesIn('/').length === 0
+  try {
+    return use()
+  } catch (error) {
+    if (wasEmpty) emptyRoot()
+    throw error
+  }
+}
+
+function emptyRoot(): void {
+  try {
+    for (const name of namesIn('/')) removeTree(`/${name}`)
+    removeOpaqueMark('/')
+  } catch {
+    // The failure that led here is the one to be told of.
+  }
+}
+
+/** Writes the filesystem that the thread is in to disk. */
+function syncRoot(): void {
+  const fd = openSync('/', constants.O_RDONLY | constants.O_DIRECTORY)
+  try {
+    syncFilesystemSync(fd)
+  } finally {
+    closeSync(fd)
+  }
 }
 
 function within<T>(path: string, use: () => T): T {

@@ -1,12 +1,17 @@
 import { mkdir } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
+import { Worker } from 'node:worker_threads'
 import type { Mount } from '@containerd-ts/mount'
-import { createRingWriter, createSharedRing } from './byte-ring.js'
+import { createRingPool, createRingWriter } from './byte-ring.js'
 import { abortFlow, chunkTaken, createChunkFlow } from './chunk-flow.js'
 import { decompress, hasNativeZstd, peekEncoding } from './decompress.js'
-import type { Applied, ApplyTarget, Compared, Job, Report } from './jobs.js'
+import type { Applied, ApplyTarget, Compared, DigestJob, Job, Report } from './jobs.js'
 import { createThreads } from './threads.js'
 import type { TreeUsage } from './tree-usage.js'
+import { startWriteback } from './writeback.js'
+
+// Starting a thread takes as long as to hash so many bytes.
+const worthAThread = 4 << 20
 
 export interface ArchiveOptions {
   /** How many layers are worked on at once; more wait. Default: one per processor, two at least. */
@@ -18,6 +23,10 @@ export interface ArchiveOptions {
 export interface ApplyLayerOptions {
   /** `detect` decompresses gzip and zstd, told by the first bytes; `none` takes the stream as it is. Default `detect`. */
   compression?: 'detect' | 'none'
+  /** Bytes of the stream as far as they are known: for a small layer fewer threads are started. */
+  sizeBytes?: number
+  /** Have all on disk when the promise settles: what a power cut comes upon later is whole. Default true. */
+  sync?: boolean
   signal?: AbortSignal
 }
 
@@ -40,8 +49,8 @@ export interface Comparison {
 /** Works on whole trees, on threads of its own: unpacks layers and makes them, measures, copies and removes. */
 export interface Archive {
   /**
-   * Unpacks a layer. Nothing outside of the target is touched whatever the layer says. When it fails or is aborted, what has been
-   * unpacked by then stays. Nothing is mounted any more when the promise settles.
+   * Unpacks a layer. Nothing outside of the target is touched whatever the layer says. When it fails or is aborted, a target that was
+   * empty is empty again; to another one happened what has happened by then. Nothing is mounted any more when the promise settles.
    *
    * @throws TarError, SystemError and MountError by `name` and `code`.
    */
@@ -64,53 +73,93 @@ export interface Archive {
 
 /** No thread is started before it is needed. */
 export function openArchive(options: ArchiveOptions = {}): Archive {
-  const threads = createThreads({
-    max: options.threads ?? Math.max(2, availableParallelism()),
-    idleMs: options.idleMs ?? 10_000,
+  const max = options.threads ?? Math.max(2, availableParallelism())
+  const idleMs = options.idleMs ?? 10_000
+  const threads = createThreads<Job>({ start: () => new Worker(new URL('./archive-worker.js', import.meta.url)), max, idleMs })
+  // As many as of the others: whoever unpacks need not wait for one.
+  const digests = createThreads<DigestJob>({
+    start: () => new Worker(new URL('./digest-worker.js', import.meta.url)),
+    max,
+    idleMs,
   })
+
+  const rings = createRingPool(max)
 
   async function apply(
     layer: AsyncIterable<Uint8Array>,
     target: ApplyTarget,
-    { compression = 'detect', signal }: ApplyLayerOptions = {},
+    { compression = 'detect', sizeBytes = Number.POSITIVE_INFINITY, sync = true, signal }: ApplyLayerOptions = {},
   ): Promise<Applied> {
     signal?.throwIfAborted()
     if (target.kind === 'mounts') await mkdir(target.tempRoot, { recursive: true, mode: 0o700 })
     const peeked = compression === 'none' ? { encoding: 'raw' as const, bytes: layer } : await peekEncoding(layer)
     // Without Node's own decoder the thread decompresses too, as it must not be done on the event loop.
     const onThread = peeked.encoding === 'zstd' && !hasNativeZstd
-    const ring = createSharedRing()
+    const apart = !onThread && sizeBytes >= worthAThread && availableParallelism() > 1
+    const ring = rings.take(apart ? 2 : 1)
     const writer = createRingWriter(ring)
     const abort = () => writer.abort()
     signal?.addEventListener('abort', abort, { once: true })
     // It may have come while the beginning was read.
     if (signal?.aborted) abort()
 
+    const writeback = sync ? startWriteback(target) : undefined
     let feedError: unknown
     const feed = async () => {
       try {
         const bytes = onThread ? peeked.bytes : decompress(peeked.encoding, peeked.bytes)
-        for await (const chunk of bytes) await writer.write(chunk)
+        for await (const chunk of bytes) {
+          await writer.write(chunk)
+          writeback?.written(chunk.length)
+        }
         writer.end()
       } catch (error) {
         feedError = error
         writer.abort()
       }
     }
+    const digestOf = async () => {
+      try {
+        const report = await digests.run({ kind: 'digest', ring }, signal, () => writer.drained())
+        if (report.type !== 'digested') throw new TypeError(`unexpected report ${report.type}`)
+        return report.result
+      } catch (error) {
+        // Nobody would make room in the ring any more.
+        writer.abort()
+        throw error
+      }
+    }
+    const unpack = async () => {
+      try {
+        const job = { kind: 'apply', target, ring, encoding: onThread ? 'zstd' : 'raw', digest: !apart, sync } as const
+        const report = await threads.run(job, signal, () => writer.drained())
+        if (report.type !== 'applied') throw new TypeError(`unexpected report ${report.type}`)
+        return report.result
+      } catch (error) {
+        writer.abort()
+        throw error
+      }
+    }
     const feeding = feed()
+    const digesting = apart ? digestOf() : undefined
+    const unpacking = unpack()
     try {
-      const job = { kind: 'apply', target, ring, encoding: onThread ? 'zstd' : 'raw' } as const
-      const report = await threads.run(job, signal, () => writer.drained())
-      if (report.type !== 'applied') throw new TypeError(`unexpected report ${report.type}`)
-      return report.result
-    } catch (error) {
-      signal?.throwIfAborted()
-      // The thread only stopped because there was nothing more to read.
-      throw isAbort(error) && feedError !== undefined ? feedError : error
+      const outcomes = await Promise.allSettled([unpacking, digesting])
+      const failures = outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [outcome.reason as unknown] : []))
+      if (failures.length > 0) {
+        signal?.throwIfAborted()
+        // A thread that was aborted only tells that something else has failed.
+        throw failures.find((error) => !isAbort(error)) ?? feedError ?? failures[0]
+      }
+      const { contentBytes, warnings, stream } = await unpacking
+      const found = stream ?? (await digesting)
+      if (found === undefined) throw new TypeError('nobody has found the digest')
+      return { ...found, contentBytes, warnings }
     } finally {
       signal?.removeEventListener('abort', abort)
       writer.close(new Error('the layer is not read any further'))
-      await feeding
+      await Promise.all([feeding, writeback?.end()])
+      rings.giveBack(ring)
     }
   }
 
@@ -205,7 +254,7 @@ export function openArchive(options: ArchiveOptions = {}): Archive {
     async remove(path, signal) {
       await stoppable(signal, (stop) => ({ kind: 'remove', path, stop }))
     },
-    close: () => threads.close(),
+    close: async () => void (await Promise.all([threads.close(), digests.close()])),
   }
 }
 

@@ -1,22 +1,26 @@
 import type { ByteSource } from './tar-reader.js'
 
 /**
- * Bytes from the event loop to a thread that waits for them: a ring in shared memory.
+ * Bytes from the event loop to threads that wait for them: a ring in shared memory. Every reader sees all of the bytes.
  *
  *     event loop ── write ──▶ ring ── read ──▶ thread
+ *                │                └── read ──▶ thread
  *                ◀── "drain" message when it waits for room
  */
 export interface SharedRing {
+  /** How many threads read it. */
+  readers: number
   control: Int32Array<SharedArrayBuffer>
   bytes: Uint8Array<SharedArrayBuffer>
 }
 
-// Places in `control`. The two counters run modulo 2^32; Signal changes with everything the thread may be waiting for.
+// Places in `control`. The counters run modulo 2^32; Signal changes with everything a thread may be waiting for.
 const Written = 0
-const Consumed = 1
-const State = 2
-const Signal = 3
-const WriterWaits = 4
+const State = 1
+const Signal = 2
+const WriterWaits = 3
+// From here on, a counter for each reader.
+const Consumed = 4
 
 const Open = 0
 const Ended = 1
@@ -35,9 +39,35 @@ export class AbortedError extends Error {
   }
 }
 
-export function createSharedRing(): SharedRing {
+const maxReaders = 2
+
+/** Rings that are used again and again: their memory is only given back when every thread has collected its garbage. */
+export interface RingPool {
+  /** A ring without anything in it, to be read by so many threads. */
+  take(readers: number): SharedRing
+  /** Takes a ring back that nobody reads or writes any more. */
+  giveBack(ring: SharedRing): void
+}
+
+/** Keeps up to `max` rings. */
+export function createRingPool(max: number): RingPool {
+  const free: SharedRing[] = []
   return {
-    control: new Int32Array(new SharedArrayBuffer(8 * Int32Array.BYTES_PER_ELEMENT)),
+    take(readers) {
+      const ring = free.pop() ?? createSharedRing()
+      ring.control.fill(0)
+      return { ...ring, readers }
+    },
+    giveBack(ring) {
+      if (free.length < max) free.push(ring)
+    },
+  }
+}
+
+function createSharedRing(): SharedRing {
+  return {
+    readers: 0,
+    control: new Int32Array(new SharedArrayBuffer((Consumed + maxReaders) * Int32Array.BYTES_PER_ELEMENT)),
     bytes: new Uint8Array(new SharedArrayBuffer(capacity)),
   }
 }
@@ -48,19 +78,25 @@ export interface RingWriter {
   write(bytes: Uint8Array): Promise<void>
   /** No more bytes will come. */
   end(): void
-  /** The thread shall stop at its next look. */
+  /** The threads shall stop at their next look. */
   abort(): void
-  /** To be called when the thread tells that there is room again. */
+  /** To be called when a thread tells that there is room again. */
   drained(): void
-  /** The thread does not read any more: a waiting `write` is rejected with the reason. */
+  /** Nobody reads any more: a waiting `write` is rejected with the reason. */
   close(reason: Error): void
 }
 
-export function createRingWriter({ control, bytes }: SharedRing): RingWriter {
+export function createRingWriter({ readers, control, bytes }: SharedRing): RingWriter {
   let waiting: { resolve(): void; reject(reason: Error): void } | undefined
   let closed: Error | undefined
 
-  const used = () => (Atomics.load(control, Written) - Atomics.load(control, Consumed)) >>> 0
+  /** Bytes that the slowest reader has yet to see. */
+  const used = () => {
+    let most = 0
+    for (let reader = Consumed; reader < Consumed + readers; reader++)
+      most = Math.max(most, (Atomics.load(control, Written) - Atomics.load(control, reader)) >>> 0)
+    return most
+  }
   const signal = () => {
     Atomics.add(control, Signal, 1)
     Atomics.notify(control, Signal)
@@ -76,7 +112,7 @@ export function createRingWriter({ control, bytes }: SharedRing): RingWriter {
         const room = capacity - used()
         if (room === 0) {
           Atomics.store(control, WriterWaits, 1)
-          // The thread may have made room before it could see that.
+          // The last reader may have made room before it could see that.
           if (capacity - used() === 0) await new Promise<void>((resolve, reject) => (waiting = { resolve, reject }))
           continue
         }
@@ -105,15 +141,16 @@ export function createRingWriter({ control, bytes }: SharedRing): RingWriter {
   }
 }
 
-/** The thread's side. */
+/** A thread's side. */
 export interface RingReader extends ByteSource {
   /** @throws AbortedError when the event loop gave up. */
   throwIfAborted(): void
 }
 
-/** `onBytes` sees everything once and in order; `onDrain` tells the event loop that there is room. */
-export function createRingReader(ring: SharedRing, onBytes: (bytes: Buffer) => void, onDrain: () => void): RingReader {
+/** Reader number `reader`, from 0 on. `onDrain` tells the event loop that there is room. */
+export function createRingReader(ring: SharedRing, reader: number, onDrain: () => void): RingReader {
   const { control } = ring
+  const place = Consumed + reader
   const memory = Buffer.from(ring.bytes.buffer)
   let span = memory.subarray(0, 0)
   let taken = 0
@@ -121,7 +158,7 @@ export function createRingReader(ring: SharedRing, onBytes: (bytes: Buffer) => v
 
   function release(): void {
     if (span.length === 0) return
-    Atomics.add(control, Consumed, span.length)
+    Atomics.add(control, place, span.length)
     span = memory.subarray(0, 0)
     taken = 0
     if (Atomics.exchange(control, WriterWaits, 0) === 1) onDrain()
@@ -139,12 +176,11 @@ export function createRingReader(ring: SharedRing, onBytes: (bytes: Buffer) => v
       throwIfAborted()
       // The end is announced after the last bytes, so it is looked at before them.
       const atEnd = Atomics.load(control, State) === Ended
-      const consumed = Atomics.load(control, Consumed) >>> 0
+      const consumed = Atomics.load(control, place) >>> 0
       const available = ((Atomics.load(control, Written) >>> 0) - consumed) >>> 0
       if (available > 0) {
         const start = consumed % capacity
         span = memory.subarray(start, start + Math.min(available, capacity - start, spanSize))
-        onBytes(span)
         return true
       }
       if (atEnd) return false

@@ -23,13 +23,22 @@ export interface Applied {
   warnings: string[]
 }
 
-/** What comparing two trees gave. */
-export interface Compared {
-  /** Digest of the uncompressed layer. */
+/** What a stream of bytes comes to. */
+export interface StreamDigest {
   digest: string
-  /** Bytes of the uncompressed layer. */
   sizeBytes: number
 }
+
+/** What a thread tells of a layer that it has unpacked. */
+export interface Unpacked {
+  contentBytes: number
+  warnings: string[]
+  /** When the thread was to find it. */
+  stream?: StreamDigest
+}
+
+/** What comparing two trees gave: digest and bytes of the uncompressed layer. */
+export type Compared = StreamDigest
 
 export interface ApplyJob {
   kind: 'apply'
@@ -37,6 +46,16 @@ export interface ApplyJob {
   ring: SharedRing
   /** How the bytes in the ring are encoded. */
   encoding: 'raw' | 'zstd'
+  /** Whether this thread is to find the digest of the decompressed bytes as well. */
+  digest: boolean
+  /** Whether all is to be on disk in the end. */
+  sync: boolean
+}
+
+/** Finds the digest of what comes through a ring that another thread reads as well. */
+export interface DigestJob {
+  kind: 'digest'
+  ring: SharedRing
 }
 
 export interface CompareJob {
@@ -83,7 +102,8 @@ export interface SentError {
 export type Report =
   | { type: 'drain' }
   | { type: 'chunk'; bytes: Uint8Array<ArrayBuffer> }
-  | { type: 'applied'; result: Applied }
+  | { type: 'applied'; result: Unpacked }
+  | { type: 'digested'; result: StreamDigest }
   | { type: 'compared'; result: Compared }
   | { type: 'measured'; result: TreeUsage }
   | { type: 'copied' }

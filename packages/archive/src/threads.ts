@@ -1,8 +1,8 @@
-import { Worker } from 'node:worker_threads'
-import { fromSentError, type Job, type Report } from './jobs.js'
+import type { Worker } from 'node:worker_threads'
+import { fromSentError, type Report } from './jobs.js'
 
 /** Threads that do jobs, started as they are needed and kept for a while. */
-export interface Threads {
+export interface Threads<Job> {
   /** Runs a job on a free thread; waits for one when all are busy. The promise settles when the thread is done with it. */
   run(job: Job, signal: AbortSignal | undefined, onReport: (report: Report) => void): Promise<Report>
   /** Ends all threads. Running jobs are rejected. */
@@ -10,6 +10,7 @@ export interface Threads {
 }
 
 export interface ThreadsOptions {
+  start: () => Worker
   max: number
   /** How long a thread is kept without work. */
   idleMs: number
@@ -20,14 +21,14 @@ interface Thread {
   idle?: NodeJS.Timeout
 }
 
-export function createThreads({ max, idleMs }: ThreadsOptions): Threads {
+export function createThreads<Job>({ start: startWorker, max, idleMs }: ThreadsOptions): Threads<Job> {
   const all = new Set<Thread>()
   const free: Thread[] = []
   const waiting: { resolve(thread: Thread): void; reject(reason: unknown): void }[] = []
   let closed = false
 
   function start(): Thread {
-    const worker = new Worker(new URL('./archive-worker.js', import.meta.url))
+    const worker = startWorker()
     const thread: Thread = { worker }
     all.add(thread)
     worker.once('exit', () => forget(thread))
@@ -120,7 +121,7 @@ export function createThreads({ max, idleMs }: ThreadsOptions): Threads {
   }
 }
 
-function finalReport(worker: Worker, job: Job, onReport: (report: Report) => void): Promise<Report> {
+function finalReport(worker: Worker, job: unknown, onReport: (report: Report) => void): Promise<Report> {
   return new Promise((resolve, reject) => {
     const done = () => {
       worker.off('message', onMessage)

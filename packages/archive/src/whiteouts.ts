@@ -1,11 +1,12 @@
 import { constants } from 'node:fs'
-import { FileType, makeNode, setXattr } from '@containerd-ts/linux'
+import { FileType, isErrno, makeNode, removeXattr, setXattr } from '@containerd-ts/linux'
 import { baseOf, childOf, parentOf, resolveDirectory } from './entry-path.js'
 import { TarError } from './tar-error.js'
 import type { TarHeader } from './tar-header.js'
 import { bytePath, changeOwner, isDirectory, lstat, namesIn, removeTree, unlessExists } from './tree-operations.js'
 
 const prefix = '.wh.'
+const opaqueXattr = 'trusted.overlay.opaque'
 
 /** The name in a directory that hides everything that lower layers have in it. */
 export const opaqueMarker = '.wh..wh..opq'
@@ -83,8 +84,17 @@ export function overlayWhiteouts(): Whiteouts {
       changeOwner(path, uid, gid)
     },
     opaque(directory) {
-      setXattr(bytePath(directory), 'trusted.overlay.opaque', Buffer.from('y'))
+      setXattr(bytePath(directory), opaqueXattr, Buffer.from('y'))
     },
+  }
+}
+
+/** Takes back what an opaque marker has done to a directory of an overlay's upper tree. */
+export function removeOpaqueMark(directory: string): void {
+  try {
+    removeXattr(bytePath(directory), opaqueXattr)
+  } catch (error) {
+    if (!isErrno(error, 'ENODATA') && !isErrno(error, 'ENOTSUP')) throw error
   }
 }
 

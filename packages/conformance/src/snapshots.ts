@@ -22,6 +22,8 @@ export type WithMounts = (mounts: readonly Mount[], use: (root: string) => Promi
 export interface SnapshotterSuiteOptions {
   /** Mounts for the tests of what is in the trees; without it those are left out. Needs privileges for most snapshotters. */
   mount?: WithMounts
+  /** The snapshotter has the capability `rebase`: what was prepared without a parent may be given one by its commit. */
+  rebase?: boolean
 }
 
 // As clients use them in tests that nobody collects garbage from.
@@ -169,6 +171,66 @@ export function snapshotterSuite(
       for await (const info of snapshotter.walk(ctx, [])) assert.deepEqual(await snapshotter.stat(ctx, info.name), info)
     })
 
+    test('what is removed is cleaned up, and nothing else', async (snapshotter, ctx) => {
+      await snapshotter.prepare(ctx, 'a', '', { labels: keep })
+      await snapshotter.commit(ctx, 'base', 'a', { labels: keep })
+      for (const key of ['kept', 'removed']) await snapshotter.prepare(ctx, key, 'base', { labels: keep })
+      await snapshotter.view(ctx, 'view', 'base', { labels: keep })
+      const mounts = await snapshotter.mounts(ctx, 'kept')
+      await snapshotter.remove(ctx, 'removed')
+      await snapshotter.cleanup?.(ctx)
+      await failsWith('NotFound', () => snapshotter.stat(ctx, 'removed'))
+      assert.deepEqual(await snapshotter.mounts(ctx, 'kept'), mounts)
+      assert.deepEqual(await snapshotter.usage(ctx, 'view'), { inodes: 0, sizeBytes: 0 })
+      for (const key of ['kept', 'view', 'base']) await snapshotter.remove(ctx, key)
+      await snapshotter.cleanup?.(ctx)
+      assert.deepEqual(await collect(snapshotter.walk(ctx, [])), [])
+      await failsWith('NotFound', () => snapshotter.usage(ctx, 'base'))
+    })
+
+    test('much may happen at once', async (snapshotter, ctx) => {
+      await snapshotter.prepare(ctx, 'a', '', { labels: keep })
+      await snapshotter.commit(ctx, 'base', 'a', { labels: keep })
+      const all = Array.from({ length: 20 }, (_, n) => n)
+      await Promise.all(
+        all.map(async (n) => {
+          await snapshotter.prepare(ctx, `key ${n}`, 'base', { labels: keep })
+          await snapshotter.commit(ctx, `name ${n}`, `key ${n}`, { labels: keep })
+          await snapshotter.prepare(ctx, `key ${n}`, `name ${n}`, { labels: keep })
+          if (n % 2 === 0) await snapshotter.remove(ctx, `key ${n}`)
+        }),
+      )
+      // One of several commits under one name, one of several removals.
+      for (const key of ['x', 'y']) await snapshotter.prepare(ctx, key, '', { labels: keep })
+      const commits = await Promise.allSettled(['x', 'y'].map((key) => snapshotter.commit(ctx, 'one', key, { labels: keep })))
+      assert.deepEqual(commits.map(({ status }) => status).sort(), ['fulfilled', 'rejected'])
+      const removals = await Promise.allSettled([1, 2].map(() => snapshotter.remove(ctx, 'name 0')))
+      assert.deepEqual(removals.map(({ status }) => status).sort(), ['fulfilled', 'rejected'])
+      const names = (await collect(snapshotter.walk(ctx, []))).map(({ name }) => name)
+      const expected = all.flatMap((n) => (n === 0 ? [] : n % 2 === 0 ? [`name ${n}`] : [`name ${n}`, `key ${n}`]))
+      assert.deepEqual(names.filter((name) => / \d/.test(name)).sort(), expected.sort())
+    })
+
+    test('what is cancelled leaves its key free', async (snapshotter, ctx) => {
+      const controller = new AbortController()
+      controller.abort(new Error('enough'))
+      const cancelled = { ...ctx, signal: controller.signal }
+      await snapshotter.prepare(ctx, 'a', '', { labels: keep })
+      await snapshotter.commit(ctx, 'base', 'a', { labels: keep })
+      for (const make of [snapshotter.prepare, snapshotter.view]) {
+        const made = await make.call(snapshotter, cancelled, 'key', 'base', { labels: keep }).catch(() => undefined)
+        // A snapshotter may be done before it looks.
+        if (made !== undefined) await snapshotter.remove(ctx, 'key')
+        await make.call(snapshotter, ctx, 'key', 'base', { labels: keep })
+        await snapshotter.remove(ctx, 'key')
+      }
+    })
+
+    test('closing twice is fine', async (snapshotter) => {
+      await snapshotter.close?.()
+      await snapshotter.close?.()
+    })
+
     const { mount } = options
     if (mount === undefined) return
 
@@ -261,6 +323,70 @@ export function snapshotterSuite(
         for (const name of ['removed', 'gone', 'moved']) await assert.rejects(lstat(join(root, name)), { code: 'ENOENT' })
       })
     })
+
+    test('a file of a lower layer is moved, and a directory keeps its owner through all layers', async (snapshotter, ctx) => {
+      await layer(snapshotter, ctx, 'one', '', async (root) => {
+        for (const name of ['dir1', 'dir2', 'opt/a/b']) await mkdir(join(root, name), { recursive: true })
+        await writeFile(join(root, 'dir1/f1'), 'f1')
+        await writeFile(join(root, 'dir2/f2'), 'f2')
+      })
+      await layer(snapshotter, ctx, 'two', 'one', async (root) => {
+        await chown(join(root, 'opt'), 1, 1)
+        await chown(join(root, 'opt/a'), 2, 2)
+      })
+      await layer(snapshotter, ctx, 'three', 'two', async (root) => {
+        await rename(join(root, 'dir1/f1'), join(root, 'dir2/f1'))
+        await rm(join(root, 'dir2/f2'))
+        await chmod(join(root, 'opt/a/b'), 0o500)
+        await chown(join(root, 'opt/a/b'), 3, 3)
+      })
+      await layer(snapshotter, ctx, 'four', 'three', (root) => writeFile(join(root, 'opt/a/b/file'), ''))
+      await mount(await snapshotter.view(ctx, 'view', 'four', { labels: keep }), async (root) => {
+        assert.deepEqual(await readdir(join(root, 'dir1')), [])
+        assert.deepEqual(await readdir(join(root, 'dir2')), ['f1'])
+        assert.equal(await readFile(join(root, 'dir2/f1'), 'utf8'), 'f1')
+        const owners = await Promise.all(['opt', 'opt/a', 'opt/a/b'].map((name) => stat(join(root, name))))
+        assert.deepEqual(
+          owners.map(({ uid, gid }) => [uid, gid]),
+          [
+            [1, 1],
+            [2, 2],
+            [3, 3],
+          ],
+        )
+        assert.equal((owners[2]?.mode ?? 0) & 0o777, 0o500)
+      })
+      // Nothing of it is seen by those who stand on a lower layer.
+      await mount(await snapshotter.view(ctx, 'view of one', 'one', { labels: keep }), async (root) => {
+        assert.deepEqual(await readdir(join(root, 'dir1')), ['f1'])
+        assert.equal((await stat(join(root, 'opt'))).uid, 0)
+      })
+    })
+
+    if (options.rebase === true) {
+      test('a snapshot without parent is given one by its commit', async (snapshotter, ctx) => {
+        await layer(snapshotter, ctx, 'base', '', (root) => writeFile(join(root, 'of base'), ''))
+        await layer(snapshotter, ctx, 'other', '', (root) => writeFile(join(root, 'of other'), ''))
+        await mount(await snapshotter.prepare(ctx, 'key', '', { labels: keep }), (root) => writeFile(join(root, 'own'), ''))
+        await failsWith('NotFound', () => snapshotter.commit(ctx, 'top', 'key', { labels: keep, parent: 'missing' }))
+        await snapshotter.commit(ctx, 'top', 'key', { labels: keep, parent: 'base' })
+        assert.equal((await snapshotter.stat(ctx, 'top')).parent, 'base')
+        await failsWith('FailedPrecondition', () => snapshotter.remove(ctx, 'base'))
+        await mount(await snapshotter.view(ctx, 'view', 'top', { labels: keep }), async (root) => {
+          assert.deepEqual((await readdir(root)).sort(), ['of base', 'own'])
+        })
+        await snapshotter.prepare(ctx, 'key', 'base', { labels: keep })
+        await failsWith('InvalidArgument', () => snapshotter.commit(ctx, 'moved', 'key', { labels: keep, parent: 'other' }))
+        await snapshotter.commit(ctx, 'stayed', 'key', { labels: keep, parent: 'base' })
+      })
+    } else {
+      test('a snapshot without parent is not given one by its commit', async (snapshotter, ctx) => {
+        await layer(snapshotter, ctx, 'base', '', (root) => writeFile(join(root, 'of base'), ''))
+        await snapshotter.prepare(ctx, 'key', '', { labels: keep })
+        await failsWith('Unimplemented', () => snapshotter.commit(ctx, 'top', 'key', { labels: keep, parent: 'base' }))
+        await snapshotter.commit(ctx, 'top', 'key', { labels: keep })
+      })
+    }
 
     test('usage counts what a snapshot itself takes, a file with many links once', async (snapshotter, ctx) => {
       const size = 256 * 1024

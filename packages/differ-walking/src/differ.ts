@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto'
-import { open } from 'node:fs/promises'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { now } from '@containerd-ts/api'
@@ -19,7 +18,7 @@ import {
   type Mount,
   UnknownError,
 } from '@containerd-ts/interface'
-import { inUserNamespace, syncFilesystem } from '@containerd-ts/linux'
+import { inUserNamespace } from '@containerd-ts/linux'
 import { overlayDirectories } from '@containerd-ts/mount'
 import { compressorFor } from './compressor.js'
 import { layerCompression, uncompressedLayer } from './media-types.js'
@@ -54,10 +53,14 @@ export function createWalkingDiffer({ content, archive, tempRoot }: WalkingDiffe
     if (compression === undefined)
       throw new UnknownError(`failed to get stream processor for ${descriptor.mediaType}: no processor for media-type`)
     const target = targetOf(mounts, tempRoot)
-    const applied = await archive.apply(layer, target, { compression, signal: ctx.signal })
+    const applied = await archive.apply(layer, target, {
+      compression,
+      sizeBytes: descriptor.sizeBytes,
+      sync: options.syncFs ?? true,
+      signal: ctx.signal,
+    })
     for (const warning of applied.warnings)
       ctx.log.warn('something of a layer was left out', { digest: descriptor.digest, warning })
-    if (options.syncFs) await syncTarget(target)
     logApplied(ctx, descriptor, applied, performance.now() - started)
     return { mediaType: uncompressedLayer, digest: applied.digest, sizeBytes: applied.sizeBytes, annotations: {} }
   }
@@ -132,30 +135,6 @@ function targetOf(mounts: readonly Mount[], tempRoot: string): ApplyTarget {
   }
   if (only === undefined) throw new InvalidArgumentError('there must be mounts to apply a layer to')
   return { kind: 'mounts', mounts, tempRoot }
-}
-
-async function syncTarget(target: ApplyTarget): Promise<void> {
-  const path = pathToSync(target)
-  if (path === undefined) return
-  const file = await open(path)
-  try {
-    await syncFilesystem(file.fd)
-  } finally {
-    await file.close()
-  }
-}
-
-function pathToSync(target: ApplyTarget): string | undefined {
-  switch (target.kind) {
-    case 'overlay':
-      return target.upper
-    case 'directory':
-      return target.path
-    case 'mounts': {
-      const [only, ...others] = target.mounts
-      return only?.type === 'bind' && others.length === 0 ? only.source : undefined
-    }
-  }
 }
 
 async function* readBlob(ctx: Context, content: ContentStore, digest: string): AsyncGenerator<Uint8Array> {

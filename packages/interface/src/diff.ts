@@ -7,7 +7,7 @@ import type { Mount } from './snapshots.js'
 export interface ApplyOptions {
   /** Payloads for stream processors, by their id. */
   payloads?: Readonly<Record<string, Any>>
-  /** Write the filesystem to disk before answering. */
+  /** Have what was unpacked on disk before answering, so that a power cut leaves nothing half written. Default true. */
   syncFs?: boolean
 }
 

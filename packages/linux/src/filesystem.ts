@@ -3,7 +3,9 @@ import { cString, type Path, pathText } from './c-string.js'
 import { bind, check } from './libc.js'
 
 const statfs = bind('int statfs(const void *path, void *buffer)')
-const syncfs = bindInBackground('int syncfs(int fd)', 'syncfs')
+const syncfsPrototype = 'int syncfs(int fd)'
+const syncfs = bindInBackground(syncfsPrototype, 'syncfs')
+const syncfsNow = bind(syncfsPrototype)
 
 /** Magic numbers of filesystem types. */
 export const FilesystemType = {
@@ -34,4 +36,9 @@ export function filesystemOf(path: Path): Filesystem {
 /** Writes everything of the filesystem that holds an open file to disk. @throws SystemError */
 export async function syncFilesystem(fd: number): Promise<void> {
   await syncfs([fd])
+}
+
+/** {@link syncFilesystem} at once, for a thread that may wait. @throws SystemError */
+export function syncFilesystemSync(fd: number): void {
+  check(syncfsNow(fd), 'syncfs')
 }

@@ -8,7 +8,7 @@ export { errorText } from './error-text.js'
 export { createEventFd } from './eventfd.js'
 export { type ExecuteOptions, type Execution, execute } from './execute.js'
 export { holdFifo, makeFifo, type OpenFifoOptions, openFifoForReading, openFifoForWriting } from './fifo.js'
-export { type Filesystem, FilesystemType, filesystemOf, syncFilesystem } from './filesystem.js'
+export { type Filesystem, FilesystemType, filesystemOf, syncFilesystem, syncFilesystemSync } from './filesystem.js'
 export { lockFile } from './flock.js'
 export { type MountCall, MountFlag, mount, mountSync, UnmountFlag, unmount, unmountSync } from './mount.js'
 export {

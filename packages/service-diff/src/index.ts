@@ -17,7 +17,10 @@ export const diffService: Registration<typeof PluginType.Service, DiffConfig> = 
   requires: [PluginType.Differ],
   config: {
     default: list({ default: ['walking'], doc: 'Differs in the order in which they are asked.' }),
-    sync_fs: flag({ default: false, doc: 'Write the filesystem to disk after every unpacked layer.' }),
+    sync_fs: flag({
+      default: true,
+      doc: 'Have every unpacked layer on disk before it is answered; otherwise only if a call asks for it.',
+    }),
   },
   init(ic) {
     const differs = ic.config.default.map((id) => ic.getById(PluginType.Differ, id))

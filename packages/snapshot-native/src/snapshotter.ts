@@ -1,7 +1,14 @@
 import { chmod, mkdir, rename } from 'node:fs/promises'
 import { join } from 'node:path'
 import { openArchive } from '@containerd-ts/archive'
-import { type Context, FailedPreconditionError, type Labels, type Mount, type Snapshotter } from '@containerd-ts/interface'
+import {
+  type Context,
+  FailedPreconditionError,
+  type Labels,
+  type Mount,
+  type Snapshotter,
+  UnimplementedError,
+} from '@containerd-ts/interface'
 import { openSnapshotStorage, removeOrphans, type StoredSnapshot, snapshotInfo } from '@containerd-ts/snapshot-storage'
 
 /**
@@ -65,6 +72,9 @@ export async function openNativeSnapshotter(root: string): Promise<Snapshotter> 
     prepare: (ctx, key, parent, { labels = {} } = {}) => create(ctx, 'active', key, parent, labels),
     view: (ctx, key, parent, { labels = {} } = {}) => create(ctx, 'view', key, parent, labels),
     async commit(ctx, name, key, { labels = {}, parent } = {}) {
+      // Its tree would have to be a copy of the parent's.
+      if (parent !== undefined && storage.get(key).parent === '')
+        throw new UnimplementedError(`snapshot ${key} cannot be given a parent by its commit`)
       const usage = await trees.measure(treeOf(storage.get(key).id), ctx.signal)
       await storage.commit(key, name, { usage, labels, ...(parent !== undefined && { parent }) })
     },

@@ -19,5 +19,5 @@ const open = async () => {
 }
 
 describe.runIf(process.getuid?.() === 0)('overlay', () => {
-  snapshotterSuite({ describe, it }, open, { mount: (mounts, use) => withTempMount(mounts, {}, use) })
+  snapshotterSuite({ describe, it }, open, { mount: (mounts, use) => withTempMount(mounts, {}, use), rebase: true })
 })
