@@ -59,6 +59,7 @@ const packages = {
   'docker-registry': 'docker-registry',
   skopeo: 'skopeo',
   dockerd: 'docker.io',
+  'mkfs.btrfs': 'btrfs-progs',
 }
 
 /** Sees to it that programs are there: installs their Debian packages as root, or says which ones to install. */

@@ -10,13 +10,13 @@ import { createChangeWriter } from './change-writer.js'
 import { createChunkSink, throwIfFlowAborted } from './chunk-flow.js'
 import { compareTrees } from './compare-trees.js'
 import { copyTree } from './copy-tree.js'
-import type { ApplyJob, Compared, CompareJob, Job, Report, Unpacked } from './jobs.js'
+import type { ApplyJob, Compared, CompareJob, Job, MeasureJob, Report, Unpacked } from './jobs.js'
 import { toSentError } from './jobs.js'
 import { createMissingParents, type DirectoryAttributes, readAttributes } from './missing-parents.js'
 import { type ByteSource, createTarReader } from './tar-reader.js'
 import { takeThreadRoot } from './thread-root.js'
 import { byteString, namesIn, removeTree } from './tree-operations.js'
-import { measureTree } from './tree-usage.js'
+import { measureChanges, measureTree, type TreeUsage } from './tree-usage.js'
 import { overlayWhiteouts, removeOpaqueMark, removingWhiteouts, type Whiteouts } from './whiteouts.js'
 import { createZstdSource } from './zstd-source.js'
 
@@ -43,7 +43,7 @@ function run(job: Job): Report {
     case 'compare':
       return { type: 'compared', result: compare(job) }
     case 'measure':
-      return { type: 'measured', result: measureTree(job.path, () => throwIfStopped(job.stop)) }
+      return { type: 'measured', result: measure(job) }
     case 'copy':
       copyTree(job.source, job.target, () => throwIfStopped(job.stop))
       return { type: 'copied' }
@@ -51,6 +51,11 @@ function run(job: Job): Report {
       removeTree(byteString(job.path), () => throwIfStopped(job.stop))
       return { type: 'removed' }
   }
+}
+
+function measure({ path, base, stop }: MeasureJob): TreeUsage {
+  const checkpoint = () => throwIfStopped(stop)
+  return base === undefined ? measureTree(path, checkpoint) : measureChanges(base, path, checkpoint)
 }
 
 function throwIfStopped(stop: Int32Array): void {

@@ -5,7 +5,7 @@ import type { Mount } from '@containerd-ts/mount'
 import { createRingPool, createRingWriter } from './byte-ring.js'
 import { abortFlow, chunkTaken, createChunkFlow } from './chunk-flow.js'
 import { decompress, hasNativeZstd, peekEncoding } from './decompress.js'
-import type { Applied, ApplyTarget, Compared, DigestJob, Job, Report } from './jobs.js'
+import type { Applied, ApplyTarget, Compared, DigestJob, Job, MeasureJob, Report } from './jobs.js'
 import { createThreads } from './threads.js'
 import type { TreeUsage } from './tree-usage.js'
 import { startWriteback } from './writeback.js'
@@ -59,6 +59,8 @@ export interface Archive {
   compare(lower: readonly Mount[], upper: readonly Mount[], options: CompareOptions): Comparison
   /** What a directory takes on disk with all that is in it. @throws SystemError */
   measure(path: string, signal?: AbortSignal): Promise<TreeUsage>
+  /** As `measure`, but only of what is not as in the tree `base`. @throws SystemError */
+  measureChanges(base: string, path: string, signal?: AbortSignal): Promise<TreeUsage>
   /**
    * Copies what is in the directory `source` to the existing directory `target`, and its attributes. When it fails or is aborted, what
    * has been copied by then stays.
@@ -240,14 +242,17 @@ export function openArchive(options: ArchiveOptions = {}): Archive {
     }
   }
 
+  async function measure(what: Pick<MeasureJob, 'path' | 'base'>, signal: AbortSignal | undefined): Promise<TreeUsage> {
+    const report = await stoppable(signal, (stop) => ({ kind: 'measure', ...what, stop }))
+    if (report.type !== 'measured') throw new TypeError(`unexpected report ${report.type}`)
+    return report.result
+  }
+
   return {
     apply,
     compare,
-    async measure(path, signal) {
-      const report = await stoppable(signal, (stop) => ({ kind: 'measure', path, stop }))
-      if (report.type !== 'measured') throw new TypeError(`unexpected report ${report.type}`)
-      return report.result
-    },
+    measure: (path, signal) => measure({ path }, signal),
+    measureChanges: (base, path, signal) => measure({ path, base }, signal),
     async copy(source, target, signal) {
       await stoppable(signal, (stop) => ({ kind: 'copy', source, target, stop }))
     },

@@ -71,6 +71,8 @@ export interface CompareJob {
 export interface MeasureJob {
   kind: 'measure'
   path: string
+  /** Only what is not as in this tree counts. */
+  base?: string
   /** Not zero once the event loop gave up. */
   stop: Int32Array<SharedArrayBuffer>
 }

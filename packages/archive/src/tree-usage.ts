@@ -1,4 +1,5 @@
 import { lstatSync, readdirSync } from 'node:fs'
+import { compareTrees, isLinked } from './compare-trees.js'
 import { childOf } from './entry-path.js'
 import { bytePath, byteString, lstat } from './tree-operations.js'
 
@@ -34,6 +35,24 @@ export function measureTree(root: string, checkpoint: () => void): TreeUsage {
     }
   }
   return { inodes, sizeBytes: blocks * 512 }
+}
+
+/** Measures what of a tree is not as in the tree `base`: what a snapshot of it has added. `checkpoint` throws to stop. */
+export function measureChanges(base: string, root: string, checkpoint: () => void): TreeUsage {
+  const linked = new Set<bigint>()
+  let inodes = 0
+  let blocks = 0n
+  compareTrees(byteString(base), byteString(root), (kind, _, stat) => {
+    checkpoint()
+    if (stat === undefined || kind === 'unmodified') return
+    if (isLinked(stat)) {
+      if (linked.has(stat.ino)) return
+      linked.add(stat.ino)
+    }
+    inodes++
+    blocks += stat.blocks
+  })
+  return { inodes, sizeBytes: Number(blocks) * 512 }
 }
 
 function namesUnlessGone(directory: string): string[] {

@@ -1,7 +1,6 @@
 import { closeSync, constants, openSync } from 'node:fs'
-import { bind, check } from './libc.js'
+import { ioctlSync } from './ioctl.js'
 
-const ioctl = bind('int ioctl(int fd, unsigned long request, void *argument)')
 const TIOCGPTN = 0x80045430
 const TIOCSPTLCK = 0x40045431
 
@@ -17,8 +16,8 @@ export function openPseudoTerminal(): PseudoTerminal {
   const master = openSync('/dev/ptmx', constants.O_RDWR | constants.O_NOCTTY)
   try {
     const argument = Buffer.alloc(4)
-    check(ioctl(master, TIOCSPTLCK, argument), 'ioctl')
-    check(ioctl(master, TIOCGPTN, argument), 'ioctl')
+    ioctlSync(master, TIOCSPTLCK, argument)
+    ioctlSync(master, TIOCGPTN, argument)
     return { master, path: `/dev/pts/${argument.readUInt32LE()}` }
   } catch (error) {
     closeSync(master)

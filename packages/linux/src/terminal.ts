@@ -1,6 +1,5 @@
-import { bind, check } from './libc.js'
+import { ioctlSync } from './ioctl.js'
 
-const ioctl = bind('int ioctl(int fd, unsigned long request, void *argument)')
 const TIOCGWINSZ = 0x5413
 const TIOCSWINSZ = 0x5414
 
@@ -11,11 +10,11 @@ export interface WindowSize {
 
 /** Sets the size of a terminal, given either side of its pty; the foreground process group gets SIGWINCH. */
 export function setWindowSize(fd: number, size: WindowSize): void {
-  check(ioctl(fd, TIOCSWINSZ, Buffer.from(Uint16Array.of(size.rows, size.columns, 0, 0).buffer)), 'ioctl')
+  ioctlSync(fd, TIOCSWINSZ, Buffer.from(Uint16Array.of(size.rows, size.columns, 0, 0).buffer))
 }
 
 export function windowSize(fd: number): WindowSize {
   const size = Buffer.alloc(8)
-  check(ioctl(fd, TIOCGWINSZ, size), 'ioctl')
+  ioctlSync(fd, TIOCGWINSZ, size)
   return { rows: size.readUInt16LE(0), columns: size.readUInt16LE(2) }
 }

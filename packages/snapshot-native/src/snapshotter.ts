@@ -28,7 +28,12 @@ export async function openNativeSnapshotter(root: string): Promise<Snapshotter> 
   // Trees are copied, measured and removed off the event loop.
   const trees = openArchive({ threads: 2 })
   const closing = new AbortController()
-  const sweep = (signal: AbortSignal) => removeOrphans(snapshots, storage, (path) => trees.remove(path, signal))
+  const sweep = (signal: AbortSignal) =>
+    removeOrphans(
+      snapshots,
+      (id) => storage.kindOf(id) !== undefined,
+      (path) => trees.remove(path, signal),
+    )
   // Not waited for: nobody needs it, and there may be much. What fails is tried again by the next clean-up.
   const firstSweep = sweep(closing.signal).catch(() => [])
   const treeOf = (id: number) => join(snapshots, String(id))

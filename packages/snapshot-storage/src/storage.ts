@@ -70,8 +70,8 @@ export interface SnapshotStorage {
   remove(key: string): Promise<StoredSnapshot>
   /** Snapshots that match any of `filters`, in the order of their keys. */
   list(filters: readonly string[]): StoredSnapshot[]
-  /** True for an id whose directory is in use. */
-  isLive(id: number): boolean
+  /** The kind of the snapshot of that id, one that is being made included; undefined for an id that is not in use. */
+  kindOf(id: number): SnapshotKind | undefined
   close(): Promise<void>
 }
 
@@ -89,7 +89,7 @@ export async function openSnapshotStorage(directory: string): Promise<SnapshotSt
   const database = await openDatabase(directory)
   const snapshots = new Map<string, StoredSnapshot>()
   const children = new Map<string, number>()
-  const live = new Set<number>()
+  const live = new Map<number, SnapshotKind>()
   // Keys of snapshots on their way: their directory is being made.
   const reserved = new Set<string>()
   let lastId = 0
@@ -106,7 +106,7 @@ export async function openSnapshotStorage(directory: string): Promise<SnapshotSt
 
   function add(snapshot: StoredSnapshot): void {
     snapshots.set(snapshot.key, snapshot)
-    live.add(snapshot.id)
+    live.set(snapshot.id, snapshot.kind)
     if (snapshot.parent !== '') children.set(snapshot.parent, (children.get(snapshot.parent) ?? 0) + 1)
   }
 
@@ -177,7 +177,7 @@ export async function openSnapshotStorage(directory: string): Promise<SnapshotSt
       let recorded = false
       try {
         id = await takeId()
-        live.add(id)
+        live.set(id, kind)
         const time = now()
         const snapshot = { id, kind, key, parent, labels: withoutEmptyLabels(labels), createdAt: time, updatedAt: time }
         await prepare(snapshot)
@@ -239,7 +239,7 @@ export async function openSnapshotStorage(directory: string): Promise<SnapshotSt
       const found = [...snapshots.values()].filter((snapshot) => matches((path) => field(snapshot, path)))
       return found.sort((a, b) => (a.key < b.key ? -1 : 1))
     },
-    isLive: (id) => live.has(id),
+    kindOf: (id) => live.get(id),
     close() {
       // What was set aside and not used is given back.
       closing ??= database.write([counter(lastId)], () => {}).finally(() => database.close())
