@@ -5,7 +5,7 @@ import type { Mount } from '@containerd-ts/mount'
 import { createRingPool, createRingWriter } from './byte-ring.js'
 import { abortFlow, chunkTaken, createChunkFlow } from './chunk-flow.js'
 import { decompress, hasNativeZstd, peekEncoding } from './decompress.js'
-import type { Applied, ApplyTarget, Compared, DigestJob, Job, MeasureJob, Report } from './jobs.js'
+import type { Applied, ApplyTarget, Compared, DigestJob, Job, MeasureJob, NewDirectory, Report } from './jobs.js'
 import { createThreads } from './threads.js'
 import type { TreeUsage } from './tree-usage.js'
 import { startWriteback } from './writeback.js'
@@ -67,6 +67,8 @@ export interface Archive {
    * @throws SystemError
    */
   copy(source: string, target: string, signal?: AbortSignal): Promise<void>
+  /** Makes directories one after the other; after a failure the earlier ones are there. @throws SystemError EEXIST */
+  makeDirectories(directories: readonly NewDirectory[], signal?: AbortSignal): Promise<void>
   /** Removes a file or a directory with all that is in it. That it is not there is no error. @throws SystemError */
   remove(path: string, signal?: AbortSignal): Promise<void>
   /** Ends the threads. */
@@ -255,6 +257,9 @@ export function openArchive(options: ArchiveOptions = {}): Archive {
     measureChanges: (base, path, signal) => measure({ path, base }, signal),
     async copy(source, target, signal) {
       await stoppable(signal, (stop) => ({ kind: 'copy', source, target, stop }))
+    },
+    async makeDirectories(directories, signal) {
+      await threads.run({ kind: 'make', directories }, signal, () => {})
     },
     async remove(path, signal) {
       await stoppable(signal, (stop) => ({ kind: 'remove', path, stop }))

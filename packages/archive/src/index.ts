@@ -7,7 +7,7 @@ export {
   type Comparison,
   openArchive,
 } from './archive.js'
-export type { Applied, ApplyTarget, Compared } from './jobs.js'
+export type { Applied, ApplyTarget, Compared, NewDirectory } from './jobs.js'
 export { TarError } from './tar-error.js'
 export { type DataSpan, padded, type TarHeader, TarType } from './tar-header.js'
 export { type ByteSource, createTarReader, type TarReader } from './tar-reader.js'

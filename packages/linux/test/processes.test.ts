@@ -56,7 +56,11 @@ describe('spawn', () => {
 
   test('starts with default signals, in the directory, environment and session asked for', async () => {
     const { output } = await execute(reaper, 'sh', {
-      args: ['-c', 'grep -E "^Sig(Blk|Ign)" /proc/$$/status; pwd; echo $A; cut -d" " -f1,5,6 /proc/$$/stat'],
+      // By the shell itself, which blocks signals while it starts another program.
+      args: [
+        '-c',
+        'while read -r l; do case $l in Sig[BI]*) echo "$l"; esac; done < /proc/$$/status; pwd; echo $A; cut -d" " -f1,5,6 /proc/$$/stat',
+      ],
       cwd: tmpdir(),
       env: { PATH: process.env['PATH'], A: 'b', UNSET: undefined },
       group: 'session',

@@ -1,4 +1,4 @@
-import { chmod, mkdir, rename } from 'node:fs/promises'
+import { chmod, mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { openArchive } from '@containerd-ts/archive'
 import {
@@ -15,8 +15,8 @@ import { openSnapshotStorage, removeOrphans, type StoredSnapshot, snapshotInfo }
  * Opens a snapshotter that copies the parent's whole tree, on a directory that is made where missing. What a crash has left
  * is deleted in the background.
  *
- * Layout: `metadata.db/` keys and parents, `snapshots/<id>` the trees, `snapshots/new-<id>` while one is being made. A view of a parent
- * is the parent's own tree.
+ * Layout: `metadata.db/` keys and parents, `snapshots/<id>` the trees. A view of a parent is the parent's own tree. A tree is made before
+ * its snapshot is recorded and removed after the record: one that nothing names is of no use.
  */
 export async function openNativeSnapshotter(root: string): Promise<Snapshotter> {
   const snapshots = join(root, 'snapshots')
@@ -46,15 +46,12 @@ export async function openNativeSnapshotter(root: string): Promise<Snapshotter> 
   async function create(ctx: Context, kind: 'active' | 'view', key: string, parent: string, labels: Labels): Promise<Mount[]> {
     const snapshot = await storage.create({ kind, key, parent, labels }, async ({ id }) => {
       if (kind === 'view' && parent !== '') return
-      // Complete or not there: what is half made has another name.
-      const incomplete = join(snapshots, `new-${id}`)
+      const tree = treeOf(id)
       try {
-        await mkdir(incomplete)
-        await chmod(incomplete, 0o755)
-        if (parent !== '') await trees.copy(treeOf(storage.get(parent).id), incomplete, ctx.signal)
-        await rename(incomplete, treeOf(id))
+        await trees.makeDirectories([{ path: tree, mode: 0o755 }])
+        if (parent !== '') await trees.copy(treeOf(storage.get(parent).id), tree, ctx.signal)
       } catch (error) {
-        await trees.remove(incomplete).catch(() => {})
+        await trees.remove(tree).catch(() => {})
         throw error
       }
     })

@@ -1,6 +1,6 @@
-import { chmod, chown, mkdir, rename, stat } from 'node:fs/promises'
+import { chmod, mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { openArchive } from '@containerd-ts/archive'
+import { type NewDirectory, openArchive } from '@containerd-ts/archive'
 import { type Context, FailedPreconditionError, type Labels, type Mount, type Snapshotter } from '@containerd-ts/interface'
 import { openSnapshotStorage, removeOrphans, type StoredSnapshot, snapshotInfo } from '@containerd-ts/snapshot-storage'
 import { overlayMounts, snapshotPaths } from './mounts.js'
@@ -21,8 +21,8 @@ const upperdirLabel = 'containerd.io/snapshot/overlay.upperdir'
  * Opens an overlayfs snapshotter on a directory, making it where missing. What a crash has left is deleted
  * in the background.
  *
- * Layout: `metadata.db/` keys and parents, `snapshots/<id>/fs` the tree, `snapshots/<id>/work` overlayfs' own (active ones only),
- * `snapshots/new-<id>` while it is being made.
+ * Layout: `metadata.db/` keys and parents, `snapshots/<id>/fs` the tree, `snapshots/<id>/work` overlayfs' own (active ones only). A
+ * directory is made before its snapshot is recorded and removed after the record: one that nothing names is of no use.
  */
 export async function openOverlaySnapshotter(root: string, options: OverlayOptions = {}): Promise<Snapshotter> {
   const { mountOptions = [] } = options
@@ -51,36 +51,26 @@ export async function openOverlaySnapshotter(root: string, options: OverlayOptio
   }
 
   async function create(kind: 'active' | 'view', key: string, parent: string, labels: Labels): Promise<Mount[]> {
-    const owner = mappedOwner(labels)
+    const mapped = mappedOwner(labels)
     const snapshot = await storage.create({ kind, key, parent, labels }, async (made) => {
-      // Complete or not there: what is half made has another name.
-      const incomplete = join(snapshots, `new-${made.id}`)
+      const directories = directoriesOf(
+        made,
+        mapped ?? (parent === '' ? undefined : { like: paths.upper(storage.get(parent).id) }),
+      )
       try {
-        await makeTree(made, incomplete, owner)
-        await rename(incomplete, paths.directory(made.id))
+        await trees.makeDirectories(directories)
       } catch (error) {
-        await trees.remove(incomplete).catch(() => {})
+        await trees.remove(paths.directory(made.id)).catch(() => {})
         throw error
       }
     })
     return mountsOf(snapshot)
   }
 
-  async function makeTree(
-    snapshot: StoredSnapshot,
-    directory: string,
-    owner: { uid: number; gid: number } | undefined,
-  ): Promise<void> {
-    await makeDirectory(directory, 0o700)
-    const upper = join(directory, 'fs')
-    await makeDirectory(upper, 0o755)
-    if (snapshot.kind === 'active') await makeDirectory(join(directory, 'work'), 0o711)
-    const { uid, gid } = owner ?? (await ownerOfParent(snapshot))
-    if (uid !== 0 || gid !== 0) await chown(upper, uid, gid)
-  }
-
-  async function ownerOfParent(snapshot: StoredSnapshot): Promise<{ uid: number; gid: number }> {
-    return snapshot.parent === '' ? { uid: 0, gid: 0 } : stat(paths.upper(storage.get(snapshot.parent).id))
+  function directoriesOf({ id, kind }: StoredSnapshot, owner: NewDirectory['owner']): NewDirectory[] {
+    const directory = { path: paths.directory(id), mode: 0o700 }
+    const upper = { path: paths.upper(id), mode: 0o755, ...(owner !== undefined && { owner }) }
+    return kind === 'active' ? [directory, upper, { path: paths.work(id), mode: 0o711 }] : [directory, upper]
   }
 
   return {
