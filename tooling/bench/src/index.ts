@@ -2,7 +2,8 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { buildBusyboxImage, startRegistry } from '@containerd-ts/testkit'
-import { type Subject, startSubject, workloads } from './workloads.js'
+import { metadataWorkloads } from './metadata.js'
+import { type Subject, startSubject, type Workload, workloads } from './workloads.js'
 
 interface Row {
   name: string
@@ -24,7 +25,7 @@ async function main(): Promise<void> {
     const theirs = await startSubject(join(dir, 'theirs'), 'containerd', image)
     subjects.push(theirs)
     const rows: Row[] = []
-    for (const workload of workloads) {
+    for (const workload of chosen()) {
       rows.push({ name: workload.name, theirs: await workload.measure(theirs), ours: await workload.measure(ours) })
     }
     process.stdout.write(process.argv.includes('json') ? `${JSON.stringify(rows, null, 2)}\n` : table(rows))
@@ -36,6 +37,13 @@ async function main(): Promise<void> {
     await registry.stop()
     await rm(dir, { recursive: true, force: true })
   }
+}
+
+/** All workloads, or those whose names contain what the command line asks for. */
+function chosen(): readonly Workload[] {
+  const wanted = process.argv.slice(2).filter((word) => word !== 'json')
+  const all = [...workloads, ...metadataWorkloads]
+  return wanted.length === 0 ? all : all.filter(({ name }) => wanted.some((word) => name.includes(word)))
 }
 
 function table(rows: readonly Row[]): string {

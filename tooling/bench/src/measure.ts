@@ -12,3 +12,12 @@ export async function times(rounds: number, operation: (round: number) => Promis
 export function median(sorted: readonly number[]): number {
   return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN
 }
+
+/** Runs an operation `count` times, so many at once. */
+export async function atOnce(width: number, count: number, operation: (n: number) => Promise<void>): Promise<void> {
+  let next = 0
+  const worker = async () => {
+    while (next < count) await operation(next++)
+  }
+  await Promise.all(Array.from({ length: width }, worker))
+}

@@ -1,0 +1,216 @@
+import { createHash, randomBytes } from 'node:crypto'
+import { WriteAction } from '@containerd-ts/api/containerd/services/content/v1/content'
+import { type Containerd, writeBlob } from '@containerd-ts/client'
+import { atOnce, median, times } from './measure.js'
+import type { Workload } from './workloads.js'
+
+const specBytes = 4096
+const mebibyte = 1 << 20
+
+let serial = 0
+
+/** A record as a client makes it: with a spec of some kilobytes. */
+function container(id: string) {
+  return {
+    id,
+    labels: { 'bench/label': id },
+    image: 'docker.io/library/busybox:latest',
+    runtime: { name: 'io.containerd.runc.v2', options: undefined },
+    spec: { typeUrl: 'types.containerd.io/opencontainers/runtime-spec/1/Spec', value: Buffer.alloc(specBytes, 'x') },
+  }
+}
+
+async function createContainers(containerd: Containerd, count: number): Promise<string[]> {
+  const ids = Array.from({ length: count }, () => `c${serial++}`)
+  await atOnce(16, ids.length, async (n) => void (await containerd.containers.create({ container: container(ids[n] ?? '') })))
+  return ids
+}
+
+async function removeContainers(containerd: Containerd, ids: readonly string[]): Promise<void> {
+  await atOnce(16, ids.length, async (n) => void (await containerd.containers.delete({ id: ids[n] ?? '' })))
+}
+
+function digestOf(data: Uint8Array): string {
+  return `sha256:${createHash('sha256').update(data).digest('hex')}`
+}
+
+async function put(containerd: Containerd, data: Buffer): Promise<string> {
+  const digest = digestOf(data)
+  await writeBlob(containerd, [data], {
+    ref: `bench-${serial++}`,
+    size: data.length,
+    digest,
+    labels: { 'containerd.io/gc.root': 'bench' },
+  })
+  return digest
+}
+
+/** What clients ask of the metadata side. */
+export const metadataWorkloads: readonly Workload[] = [
+  {
+    name: 'create a container record',
+    async measure({ containerd }) {
+      const ids = await createContainers(containerd, 50)
+      const took = await times(300, async () => {
+        const id = `c${serial++}`
+        ids.push(id)
+        await containerd.containers.create({ container: container(id) })
+      })
+      await removeContainers(containerd, ids)
+      return median(took)
+    },
+  },
+  {
+    name: 'the same, 8 at once (each)',
+    async measure({ containerd }) {
+      const ids = Array.from({ length: 2000 }, () => `c${serial++}`)
+      const started = performance.now()
+      await atOnce(8, ids.length, async (n) => void (await containerd.containers.create({ container: container(ids[n] ?? '') })))
+      const took = performance.now() - started
+      await removeContainers(containerd, ids)
+      return took / ids.length
+    },
+  },
+  {
+    name: 'get a container record',
+    async measure({ containerd }) {
+      const ids = await createContainers(containerd, 400)
+      const took = await times(2000, async (n) => void (await containerd.containers.get({ id: ids[n % ids.length] ?? '' })))
+      await removeContainers(containerd, ids)
+      return median(took)
+    },
+  },
+  {
+    name: 'list 400 container records',
+    async measure({ containerd }) {
+      const ids = await createContainers(containerd, 400)
+      const took = await times(50, async () => {
+        for await (const _ of containerd.containers.listStream({ filters: [] }));
+      })
+      await removeContainers(containerd, ids)
+      return median(took)
+    },
+  },
+  {
+    name: 'list 400, one answer',
+    async measure({ containerd }) {
+      const ids = await createContainers(containerd, 400)
+      const took = await times(50, async () => void (await containerd.containers.list({ filters: [] })))
+      await removeContainers(containerd, ids)
+      return median(took)
+    },
+  },
+  {
+    name: 'write a blob of 64 MiB',
+    async measure({ containerd }) {
+      const piece = randomBytes(mebibyte)
+      const took: number[] = []
+      for (let round = 0; round < 7; round++) {
+        piece.writeUInt32LE(serial++)
+        const hash = createHash('sha256')
+        for (let part = 0; part < 64; part++) hash.update(piece)
+        const digest = `sha256:${hash.digest('hex')}`
+        const started = performance.now()
+        await writePieces(containerd, `big-${serial}`, piece, 64, digest)
+        took.push(performance.now() - started)
+        await containerd.content.delete({ digest })
+      }
+      return median(took.sort((a, b) => a - b))
+    },
+  },
+  {
+    name: 'read a blob of 64 MiB',
+    async measure({ containerd }) {
+      const digest = await put(containerd, randomBytes(64 * mebibyte))
+      const took = await times(7, async () => {
+        let read = 0
+        for await (const { data } of containerd.content.read({ digest, offset: 0, size: 0 })) read += data.length
+        if (read !== 64 * mebibyte) throw new Error(`read ${read} bytes`)
+      })
+      await containerd.content.delete({ digest })
+      return median(took)
+    },
+  },
+  {
+    name: 'write blobs of 4 KiB, 8 at once (each)',
+    async measure({ containerd }) {
+      const blobs = Array.from({ length: 400 }, () => randomBytes(4096))
+      const started = performance.now()
+      await atOnce(8, blobs.length, async (n) => void (await put(containerd, blobs[n] ?? Buffer.alloc(0))))
+      const took = performance.now() - started
+      await atOnce(
+        8,
+        blobs.length,
+        async (n) => void (await containerd.content.delete({ digest: digestOf(blobs[n] ?? Buffer.alloc(0)) })),
+      )
+      return took / blobs.length
+    },
+  },
+  {
+    name: 'create and delete a lease',
+    async measure({ containerd }) {
+      return median(
+        await times(300, async () => {
+          const id = `l${serial++}`
+          await containerd.leases.create({ id })
+          await containerd.leases.delete({ id })
+        }),
+      )
+    },
+  },
+  {
+    name: 'collect, 10,000 objects kept',
+    async measure({ containerd }) {
+      await createLeases(containerd, 10_000, new Date(Date.now() + 3_600_000))
+      const took = median(await times(7, () => collect(containerd)))
+      await removeLeases(containerd)
+      return took
+    },
+  },
+  {
+    name: 'collect, 10,000 objects removed',
+    async measure({ containerd }) {
+      // They expire together when all are there.
+      const expiry = new Date(Date.now() + 25_000)
+      await createLeases(containerd, 10_000, expiry)
+      await new Promise((resolve) => setTimeout(resolve, Math.max(0, expiry.getTime() - Date.now() + 1000)))
+      const started = performance.now()
+      await collect(containerd)
+      return performance.now() - started
+    },
+  },
+]
+
+async function writePieces(containerd: Containerd, ref: string, piece: Buffer, count: number, expected: string): Promise<void> {
+  const total = piece.length * count
+  async function* requests() {
+    for (let n = 0; n < count; n++)
+      yield {
+        action: n === count - 1 ? WriteAction.COMMIT : WriteAction.WRITE,
+        ref,
+        total,
+        expected,
+        offset: n * piece.length,
+        data: piece,
+      }
+  }
+  let last = 0
+  for await (const { offset } of containerd.content.write(requests())) last = offset
+  if (last !== total) throw new Error(`wrote ${last} bytes`)
+}
+
+async function createLeases(containerd: Containerd, count: number, expiry: Date): Promise<void> {
+  const labels = { 'containerd.io/gc.expire': expiry.toISOString() }
+  await atOnce(32, count, async (n) => void (await containerd.leases.create({ id: `many-${n}`, labels })))
+}
+
+async function removeLeases(containerd: Containerd): Promise<void> {
+  const { leases } = await containerd.leases.list({ filters: ['id~=^many-'] })
+  await atOnce(32, leases.length, async (n) => void (await containerd.leases.delete({ id: leases[n]?.id ?? '' })))
+}
+
+/** A collection that somebody waits for. */
+async function collect(containerd: Containerd): Promise<void> {
+  const { lease } = await containerd.leases.create({})
+  await containerd.leases.delete({ id: lease?.id ?? '', sync: true })
+}
