@@ -7,6 +7,7 @@ export { createGrpcClient, grpcServiceDefinition } from './grpc.js'
 export {
   type CallOptions,
   type Client,
+  EncodedMessage,
   encodeMessage,
   type Handlers,
   type MessageType,

@@ -38,12 +38,17 @@ export type ResponseOf<M extends MethodDefinition> = M['responseStream'] extends
   ? AsyncIterable<Message<M['responseType']>>
   : Promise<Message<M['responseType']>>
 
+/** What a handler of method `M` may give back: a stream's messages may be encoded already. */
+type Answer<M extends MethodDefinition> = M['responseStream'] extends true
+  ? AsyncIterable<Message<M['responseType']> | EncodedMessage>
+  : ResponseOf<M>
+
 /**
  * The implementation of a service, independent of the transport. `C` is the context that the server makes of each call.
  * A method left out is answered `Unimplemented`.
  */
 export type Handlers<D extends ServiceDefinition, C> = {
-  readonly [K in keyof D['methods']]?: (ctx: C, request: RequestOf<D['methods'][K]>) => ResponseOf<D['methods'][K]>
+  readonly [K in keyof D['methods']]?: (ctx: C, request: RequestOf<D['methods'][K]>) => Answer<D['methods'][K]>
 }
 
 export interface CallOptions {
@@ -67,8 +72,17 @@ export type Client<D extends ServiceDefinition> = {
   ) => ResponseOf<D['methods'][K]>
 }
 
+/**
+ * A message of a stream that its handler has encoded itself, to save bulk data a copy. The bytes are the handler's again when the stream
+ * asks for the message after the next one.
+ */
+export class EncodedMessage {
+  constructor(readonly bytes: Buffer) {}
+}
+
 /** Encodes without copying the result again. */
-export function encodeMessage<T>(type: MessageType<T>, message: T): Buffer {
+export function encodeMessage<T>(type: MessageType<T>, message: T | EncodedMessage): Buffer {
+  if (message instanceof EncodedMessage) return message.bytes
   const bytes = type.encode(message).finish()
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }

@@ -5,6 +5,7 @@ import { DataLossError } from '@containerd-ts/interface'
 const open = promisify(fs.open)
 const close = promisify(fs.close)
 const fsync = promisify(fs.fsync)
+const fdatasync = promisify(fs.fdatasync)
 const ftruncate = promisify(fs.ftruncate)
 // Promisified these give back an object each time; the count alone is all that is needed.
 const pread = (fd: number, target: Uint8Array, offset: number, length: number, position: number) =>
@@ -53,6 +54,11 @@ export class File {
 
   sync(): Promise<void> {
     return fsync(this.#fd)
+  }
+
+  /** As `sync`, without what reading the data back does not need. */
+  syncData(): Promise<void> {
+    return fdatasync(this.#fd)
   }
 
   sizeBytes(): number {

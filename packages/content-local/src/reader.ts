@@ -1,11 +1,13 @@
 import { type ContentReader, isErrno, NotFoundError } from '@containerd-ts/interface'
 import { File } from './file.js'
+import { ReadAhead } from './read-ahead.js'
 
 interface OpenBlob {
   readonly file: Promise<File>
   readers: number
   /** When the last reader closed it. */
   idleSince: number
+  readonly ahead: ReadAhead
 }
 
 // Clients read a blob in many short calls, each with a reader of its own: most of their time would go into opening and closing.
@@ -21,7 +23,8 @@ export class Readers {
   async open(path: string, digest: string): Promise<ContentReader> {
     let blob = this.#open.get(digest)
     if (blob === undefined) {
-      blob = { file: File.open(path, 'r'), readers: 0, idleSince: 0 }
+      const file = File.open(path, 'r')
+      blob = { file, readers: 0, idleSince: 0, ahead: new ReadAhead(file) }
       this.#open.set(digest, blob)
     }
     blob.readers++
@@ -38,7 +41,7 @@ export class Readers {
     let closed = false
     return {
       sizeBytes: file.sizeBytes(),
-      read: (target, offset) => file.read(target, offset),
+      read: (target, offset) => blob.ahead.read(target, offset),
       close: async () => {
         if (closed) return
         closed = true

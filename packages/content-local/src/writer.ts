@@ -36,6 +36,8 @@ export interface WriterDeps {
 
 // Hashing a mebibyte takes about 0.7 ms, which is as long as one client may keep the others waiting.
 const sliceBytes = 1 << 20
+// So much goes to the disk at a time while more is on its way, so that a commit does not wait for all of it.
+const syncEveryBytes = 16 << 20
 
 /** Opens the writer of a locked ref: resumes its ingest, whose bytes are hashed again, or begins one. */
 export async function openWriter(ctx: Context, deps: WriterDeps): Promise<ContentWriter> {
@@ -104,6 +106,10 @@ class Writer implements ContentWriter {
   #progress: Progress
   #digest: string | undefined
   #closed: Promise<void> | undefined
+  /** Bytes since the last early sync. */
+  #unsynced = 0
+  /** The early syncs so far. The kernel tells a failure once, so it is kept until the commit. */
+  #syncing: Promise<void> = Promise.resolve()
 
   constructor(deps: WriterDeps, ingest: Ingest, file: File, progress: Progress) {
     this.#deps = deps
@@ -146,6 +152,15 @@ class Writer implements ContentWriter {
       throw error
     }
     this.#progress.offset += slice.byteLength
+    this.#unsynced += slice.byteLength
+    if (this.#unsynced >= syncEveryBytes) this.#syncEarly()
+  }
+
+  #syncEarly(): void {
+    this.#unsynced = 0
+    this.#syncing = this.#syncing.then(() => this.#file.syncData())
+    // Whoever commits hears of it.
+    this.#syncing.catch(() => {})
   }
 
   async truncate(): Promise<void> {
@@ -192,6 +207,7 @@ class Writer implements ContentWriter {
     // The time of the file is the time of the blob. The kernel's own stamps lag by milliseconds.
     const createdAt = roundedUp(now())
     this.#file.touch(microsOf(createdAt))
+    await this.#syncing
     await this.#file.sync()
     const kept = withoutEmptyLabels(labels)
     try {
@@ -225,6 +241,7 @@ class Writer implements ContentWriter {
   async #suspend(): Promise<void> {
     const { log, ref } = this.#deps
     try {
+      await this.#syncing
       this.#file.touch(microsOf(this.#progress.updatedAt))
       await this.#file.sync()
     } catch (error) {
@@ -237,6 +254,7 @@ class Writer implements ContentWriter {
   async #release(): Promise<void> {
     const { lock, log, ref } = this.#deps
     try {
+      await this.#syncing.catch(() => {})
       await this.#file.close()
     } catch (error) {
       log.debug('cannot close an ingest', { ref, error })

@@ -1,4 +1,4 @@
-import { grpcServiceDefinition, type MethodDefinition } from '@containerd-ts/api'
+import { EncodedMessage, grpcServiceDefinition, type MethodDefinition } from '@containerd-ts/api'
 import { type AnyHandler, type BoundService, type Context, StatusCode, toStatus } from '@containerd-ts/interface'
 import type { Logger } from '@containerd-ts/plugin'
 import type * as grpc from '@grpc/grpc-js'
@@ -87,10 +87,27 @@ async function* requests(call: grpc.ServerDuplexStream<unknown, unknown>): Async
 }
 
 async function sendAll(call: StreamCall, responses: () => AsyncIterable<unknown>) {
+  let sent: Promise<void> | undefined
   for await (const message of responses()) {
+    await sent
     if (call.cancelled) return
-    if (!call.write(message)) await drained(call)
+    // Bulk data: while one message is on its way the next one is made, and no more than that.
+    if (message instanceof EncodedMessage) sent = write(call, message)
+    else if (!call.write(message)) await drained(call)
   }
+  await sent
+}
+
+/** Settles when the message was handed to the kernel, or never will be. */
+function write(call: StreamCall, message: EncodedMessage): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      call.off('cancelled', done)
+      resolve()
+    }
+    call.once('cancelled', done)
+    call.write(message, done)
+  })
 }
 
 function drained(call: StreamCall): Promise<void> {
