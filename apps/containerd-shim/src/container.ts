@@ -1,9 +1,9 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type Any, zeroTimestamp } from '@containerd-ts/api'
+import { type Any, now, zeroTimestamp } from '@containerd-ts/api'
 import { CheckpointOptions } from '@containerd-ts/api/containerd/runc/v1/options'
-import type { CreateTaskRequest } from '@containerd-ts/api/containerd/task/v3/task'
+import { CreateTaskRequest } from '@containerd-ts/api/containerd/task/v3/task'
 import { type Cgroup, cgroupOf, cgroupPids, cgroupStats, type OomWatch, sameCgroup, watchOom } from '@containerd-ts/cgroups'
 import {
   AlreadyExistsError,
@@ -16,13 +16,22 @@ import {
 import { isErrno, type Reaper, type WindowSize } from '@containerd-ts/linux'
 import { checkpointError } from './checkpoint-error.js'
 import { ExecProcess, type ExecRequest } from './exec-process.js'
-import type { Exit, ExitTracker, Expectation } from './exit-tracker.js'
+import { type Exit, type ExitTracker, type Expectation, unknownStatus } from './exit-tracker.js'
 import type { Log } from './log.js'
 import { createMutex } from './mutex.js'
-import { openProcessIo, type ProcessIo, resize, type StdioDeps } from './process-io.js'
+import { adoptProcessIo, openProcessIo, type ProcessIo, resize, type StdioDeps } from './process-io.js'
+import {
+  exitOf,
+  type FoundRecord,
+  readExecRecords,
+  recordedExit,
+  removeExecRecord,
+  writeExecRecord,
+  writeTaskRecord,
+} from './process-record.js'
 import { mountRootfs, unmountRootfs } from './rootfs.js'
 import { createRunc, isGone, killError, type Programs, type Runc, RuncError } from './runc.js'
-import { decodeOptions, hasHostProcesses, type RuncOptions, writeOptions } from './runtime-options.js'
+import { decodeOptions, hasHostProcesses, type RuncOptions, readOptions, writeOptions } from './runtime-options.js'
 import { sharesPidNamespace } from './spec.js'
 
 export interface ContainerDeps {
@@ -32,7 +41,20 @@ export interface ContainerDeps {
   exits: ExitTracker
   log: Log
   events: ContainerEvents
+  /** Whether another shim may take over, for which what it must know is kept in the bundle. */
+  keepRecords: boolean
 }
+
+/** Descriptors that somebody has kept of a process while its shim was gone; they are taken over. */
+export interface KeptDescriptors {
+  /** pidfd */
+  process?: number
+  /** Controlling side of the terminal. */
+  master?: number
+}
+
+/** Gives out what was kept of a process; without a pidfd it is gone. */
+export type Kept = (record: FoundRecord) => KeptDescriptors
 
 /** What a container tells of itself, in the order in which it happens. */
 export interface ContainerEvents {
@@ -76,6 +98,7 @@ export class Container {
   #cgroup: Cgroup | undefined
   #oom: OomWatch | undefined
   #mounted = false
+  #stdinClosed = false
   #starting = false
   #heldExit: Exit | undefined
   #initExited = false
@@ -138,6 +161,52 @@ export class Container {
     if (this.pid > 0) this.#follow(expectation)
   }
 
+  /** Goes on with a container whose shim is gone. */
+  static adopt(bundle: string, id: string, record: FoundRecord, kept: Kept, deps: ContainerDeps): Container {
+    const { stdin, stdout, stderr, terminal } = record
+    const request = CreateTaskRequest.fromPartial({ id, bundle, stdin, stdout, stderr, terminal })
+    const container = new Container(request, readOptions(bundle), deps)
+    container.#adopt(record, kept)
+    return container
+  }
+
+  #adopt(record: FoundRecord, kept: Kept): void {
+    this.pid = record.pid
+    this.#mounted = record.mounted === true
+    this.#stdinClosed = record.stdinClosed
+    this.#state = record.state
+    const exit = exitOf(record)
+    const { process, master } = exit === undefined ? kept(record) : {}
+    if (exit !== undefined) {
+      this.exit = exit
+      this.#initExited = true
+      this.#settle()
+    } else {
+      this.#io = adoptProcessIo(record, master)
+      if (process !== undefined) this.#watchMemory()
+    }
+    for (const [id, exec] of readExecRecords(this.bundle)) {
+      const { process, master } = exec.exit === undefined ? kept(exec) : {}
+      this.#newExec({ ...exec, id, spec: undefined }).adopt(exec, process, master)
+    }
+    if (exit !== undefined) return
+    if (process === undefined) this.#onExit({ status: unknownStatus, at: now() })
+    else this.#deps.exits.adopt(this.pid, process, (exited) => this.#onExit(exited))
+  }
+
+  #record(): void {
+    if (!this.#deps.keepRecords || this.#state === 'deleted') return
+    const { stdin, stdout, stderr, terminal } = this.request
+    const master = this.#io?.terminal?.master
+    writeTaskRecord(this.bundle, {
+      pid: this.pid,
+      state: this.#state,
+      ...{ stdin, stdout, stderr, terminal, stdinClosed: this.#stdinClosed, mounted: this.#mounted },
+      ...(this.#state === 'stopped' ? { exit: recordedExit(this.exit) } : {}),
+      ...(master === undefined ? {} : { master }),
+    })
+  }
+
   get #isRestore(): boolean {
     return this.request.checkpoint !== ''
   }
@@ -147,9 +216,14 @@ export class Container {
     return { reaper, namespace, containerId: this.id, ioUid: this.#options.ioUid, ioGid: this.#options.ioGid }
   }
 
-  #follow(expectation: Expectation): void {
+  #watchMemory(): void {
     this.#cgroup = ownCgroup(this.pid)
     if (this.#cgroup !== undefined) this.#oom = watchOom(this.#cgroup, () => this.#deps.events.oom(this))
+  }
+
+  #follow(expectation: Expectation): void {
+    this.#watchMemory()
+    this.#record()
     expectation.track(this.pid, (exit) => this.#onExit(exit))
   }
 
@@ -165,6 +239,7 @@ export class Container {
         if (this.#isRestore) await this.#restore()
         else await this.#runc.start(this.id)
         this.#state = 'running'
+        this.#record()
         this.#deps.events.started(this)
       } finally {
         this.#starting = false
@@ -230,6 +305,7 @@ export class Container {
     this.#oom = undefined
     this.exit = exit
     if (this.#state !== 'deleted') this.#state = 'stopped'
+    this.#record()
     this.#deps.events.exited(this)
     this.#settle()
     if (!wasPaused) return
@@ -252,7 +328,11 @@ export class Container {
     if (request.id === '') throw new InvalidArgumentError('exec id cannot be empty')
     validateIdentifier(request.id, 'exec id')
     if (this.execs.has(request.id)) throw new AlreadyExistsError(`id ${request.id}`)
-    const { exits, events } = this.#deps
+    this.#newExec(request)
+  }
+
+  #newExec(request: ExecRequest): ExecProcess {
+    const { exits, events, keepRecords } = this.#deps
     const exec: ExecProcess = new ExecProcess(request, {
       containerId: this.id,
       bundle: this.bundle,
@@ -272,8 +352,14 @@ export class Container {
       },
       onStarted: () => events.execStarted(this, exec),
       onExited: () => events.execExited(this, exec),
+      record: (record) => {
+        if (!keepRecords) return
+        if (record === undefined) removeExecRecord(this.bundle, request.id)
+        else writeExecRecord(this.bundle, request.id, record)
+      },
     })
     this.execs.set(request.id, exec)
+    return exec
   }
 
   async deleteExec(execId: string): Promise<ExecProcess> {
@@ -305,6 +391,7 @@ export class Container {
       await this.#runc.pause(this.id)
       // It may have exited meanwhile.
       if (this.state === 'running') this.#state = 'paused'
+      this.#record()
       this.#deps.events.paused(this)
     })
   }
@@ -317,6 +404,7 @@ export class Container {
       if (this.#state !== 'paused') throw new UnknownError(`cannot resume a ${this.#state} container`)
       await this.#runc.resume(this.id)
       if (this.state === 'paused') this.#state = 'running'
+      this.#record()
       this.#deps.events.resumed(this)
     })
   }
@@ -327,6 +415,8 @@ export class Container {
 
   closeStdin(): void {
     this.#io?.closeStdin()
+    this.#stdinClosed = true
+    if (this.pid > 0) this.#record()
   }
 
   async pids(): Promise<number[]> {

@@ -1,10 +1,11 @@
 import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { type Any, zeroTimestamp } from '@containerd-ts/api'
+import { type Any, now, zeroTimestamp } from '@containerd-ts/api'
 import { FailedPreconditionError, InvalidArgumentError, NotFoundError, UnknownError } from '@containerd-ts/interface'
-import type { Exit, ExitTracker, Expectation } from './exit-tracker.js'
+import { type Exit, type ExitTracker, type Expectation, unknownStatus } from './exit-tracker.js'
 import { createMutex } from './mutex.js'
-import { openProcessIo, type ProcessIo, resize, type StdioDeps } from './process-io.js'
+import { adoptProcessIo, openProcessIo, type ProcessIo, resize, type StdioDeps } from './process-io.js'
+import { exitOf, type ProcessRecord, recordedExit } from './process-record.js'
 import type { Runc } from './runc.js'
 
 export interface ExecRequest {
@@ -31,6 +32,8 @@ export interface ExecDeps {
   leave(): void
   onStarted(pid: number): void
   onExited(exit: Exit): void
+  /** Keeps what the next shim has to know; undefined when the process is deleted. */
+  record(record: ProcessRecord | undefined): void
 }
 
 export type ExecState = 'created' | 'running' | 'stopped' | 'deleted'
@@ -47,6 +50,7 @@ export class ExecProcess {
   readonly #deps: ExecDeps
   readonly #lock = createMutex()
   #io: ProcessIo | undefined
+  #stdinClosed = false
   #size: { columns: number; rows: number } | undefined
   #settle = () => {}
 
@@ -56,6 +60,38 @@ export class ExecProcess {
     this.#deps = deps
     this.done = new Promise((resolve) => {
       this.#settle = resolve
+    })
+  }
+
+  /** Goes on with a process that another shim, which is gone, has started. */
+  adopt(record: ProcessRecord, processFd: number | undefined, master: number | undefined): void {
+    this.pid = record.pid
+    const exit = exitOf(record)
+    this.#stdinClosed = record.stdinClosed
+    if (exit !== undefined) {
+      this.#state = 'stopped'
+      this.exit = exit
+      this.#settle()
+      return
+    }
+    this.#state = 'running'
+    this.#deps.enter()
+    this.#io = adoptProcessIo(record, master)
+    if (processFd === undefined) this.#exited({ status: unknownStatus, at: now() })
+    else this.#deps.exits.adopt(this.pid, processFd, (exited) => this.#exited(exited))
+  }
+
+  #record(): void {
+    const { stdin, stdout, stderr, terminal } = this.request
+    const state = this.#state === 'stopped' ? 'stopped' : 'running'
+    const exit = state === 'stopped' ? { exit: recordedExit(this.exit) } : {}
+    const master = this.#io?.terminal?.master
+    this.#deps.record({
+      pid: this.pid,
+      state,
+      ...{ stdin, stdout, stderr, terminal, stdinClosed: this.#stdinClosed },
+      ...exit,
+      ...(master === undefined ? {} : { master }),
     })
   }
 
@@ -100,6 +136,7 @@ export class ExecProcess {
       rmSync(processFile, { force: true })
     }
     this.#state = 'running'
+    this.#record()
     this.#deps.onStarted(this.pid)
     expectation.track(this.pid, (exit) => this.#exited(exit))
   }
@@ -108,6 +145,7 @@ export class ExecProcess {
     this.#state = 'stopped'
     this.exit = exit
     this.#io?.exited()
+    this.#record()
     this.#settle()
     this.#deps.onExited(exit)
     this.#deps.leave()
@@ -129,6 +167,8 @@ export class ExecProcess {
 
   closeStdin(): void {
     this.#io?.closeStdin()
+    this.#stdinClosed = true
+    if (this.#state === 'running') this.#record()
   }
 
   delete(): Promise<void> {
@@ -137,6 +177,7 @@ export class ExecProcess {
       if (this.#state === 'deleted') throw new NotFoundError('cannot delete a deleted process')
       await this.#io?.finish()
       rmSync(join(this.#deps.bundle, `${this.id}.pid`), { force: true })
+      this.#deps.record(undefined)
       this.#state = 'deleted'
       this.#settle()
     })

@@ -1,4 +1,6 @@
+import { closeSync } from 'node:fs'
 import { now, type Timestamp } from '@containerd-ts/api'
+import { exitStatusOf, pollReadable } from '@containerd-ts/linux'
 
 /** How and when a process ended. */
 export interface Exit {
@@ -12,7 +14,19 @@ export interface ExitTracker {
   onExit(pid: number, status: number): void
   /** Announces that a pid is about to become known: its process may be gone before the runtime has told the pid. */
   expect(): Expectation
+  /**
+   * Follows a process that is no child, by its pidfd, which is taken over. Its status is {@link unknownStatus} where the kernel does not
+   * tell it.
+   */
+  adopt(pid: number, processFd: number, exited: (exit: Exit) => void): void
 }
+
+/** How a process has ended of which nobody knows. */
+export const unknownStatus = 255
+
+// How long its parent, which is init most often, is given to collect it: the kernel tells the status only then.
+const collectLimitMs = 1000
+const lookEveryMs = 5
 
 /** While it lasts, exits of unknown pids are kept. */
 export interface Expectation {
@@ -39,6 +53,23 @@ export function createExitTracker(): ExitTracker {
         early.delete(pid)
         early.set(pid, { exit, number: count++ })
       }
+    },
+    adopt: (pid, processFd, exited) => {
+      const poll = pollReadable(processFd, () => {
+        poll.close()
+        const at = now()
+        const deadline = performance.now() + collectLimitMs
+        const look = () => {
+          const status = exitStatusOf(processFd, pid)
+          if (status === undefined && performance.now() < deadline) {
+            setTimeout(look, lookEveryMs)
+            return
+          }
+          closeSync(processFd)
+          exited({ status: status ?? unknownStatus, at })
+        }
+        look()
+      })
     },
     expect: () => {
       // What came before is about another process, whose pid may have been given out again.

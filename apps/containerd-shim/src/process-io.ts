@@ -1,7 +1,7 @@
 import type { WindowSize } from '@containerd-ts/linux'
 import type { CreateOptions } from './runc.js'
-import { openStdio, type StdioDeps, type StdioPaths, type ProcessIo as Streams } from './stdio.js'
-import { openTerminal, type TerminalIo } from './terminal-io.js'
+import { type AdoptedStdio, adoptStdio, openStdio, type StdioDeps, type StdioPaths, type ProcessIo as Streams } from './stdio.js'
+import { adoptTerminal, openTerminal, type TerminalIo } from './terminal-io.js'
 
 export type { StdioDeps } from './stdio.js'
 
@@ -24,7 +24,19 @@ const drainLimitMs = 10_000
 /** @throws UnknownError when a stream cannot be opened. */
 export async function openProcessIo(paths: StdioPaths & { terminal: boolean }, deps: StdioDeps): Promise<ProcessIo> {
   const terminal = paths.terminal ? await openTerminal(paths, deps) : undefined
-  const streams: Streams = terminal ?? (await openStdio(paths, deps))
+  return over(terminal ?? (await openStdio(paths, deps)), terminal)
+}
+
+/**
+ * Takes over the input and output of a process that another shim has started. `master` is the controlling side of its terminal; without
+ * it the terminal of the process has hung up.
+ */
+export function adoptProcessIo(process: AdoptedStdio & { terminal: boolean }, master: number | undefined): ProcessIo {
+  const terminal = process.terminal ? adoptTerminal(process, master) : undefined
+  return over(terminal ?? adoptStdio(process), terminal)
+}
+
+function over(streams: Streams, terminal: TerminalIo | undefined): ProcessIo {
   return {
     terminal,
     run: async (runtime) => {

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { type MessageType, now, packAny } from '@containerd-ts/api'
 import { EventsDefinition } from '@containerd-ts/api/containerd/services/events/ttrpc/v1/events'
 import type { Envelope } from '@containerd-ts/api/containerd/types/event'
+import { isErrno } from '@containerd-ts/linux'
 import { connectTtrpc, isTtrpcClosed, type TtrpcConnection } from '@containerd-ts/ttrpc'
 import type { Log } from './log.js'
 
@@ -22,7 +23,9 @@ export interface PublisherDeps {
 
 const queueLimit = 2048
 const callTimeoutMs = 5000
+// What containerd refuses is tried so often; while it is away, events wait for it.
 const retries = 5
+const maxPauseMs = 1000
 
 export function createPublisher({ address, namespace, log }: PublisherDeps): Publisher {
   const queue: Envelope[] = []
@@ -48,14 +51,18 @@ export function createPublisher({ address, namespace, log }: PublisherDeps): Pub
           return await forward(envelope)
         }
       } catch (error) {
-        if (attempt >= retries || stop.signal.aborted) {
+        if ((attempt >= retries && !isAway(error)) || stop.signal.aborted) {
           log('error', 'event dropped', { topic: envelope.topic, error })
           return
         }
-        await sleep((attempt + 1) * 1000, undefined, { signal: stop.signal }).catch(() => {})
+        const pauseMs = Math.min(50 * 2 ** attempt, maxPauseMs)
+        await sleep(pauseMs, undefined, { signal: stop.signal }).catch(() => {})
       }
     }
   }
+
+  const isAway = (error: unknown) =>
+    isTtrpcClosed(error) || ['ECONNREFUSED', 'ENOENT', 'EAGAIN', 'ETIMEDOUT'].some((code) => isErrno(error, code))
 
   const work = async (): Promise<void> => {
     for (let envelope = queue.shift(); envelope !== undefined; envelope = queue.shift()) await deliver(envelope)

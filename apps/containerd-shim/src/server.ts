@@ -6,11 +6,13 @@ import { TaskDefinition as TaskV3 } from '@containerd-ts/api/containerd/task/v3/
 import { toStatus } from '@containerd-ts/interface'
 import { createReaper, isErrno, isServed, lockFile, peerCredentials, setChildSubreaper } from '@containerd-ts/linux'
 import { serveTtrpc, type TtrpcServer } from '@containerd-ts/ttrpc'
+import { adoptAll } from './adoption.js'
 import { createExitTracker } from './exit-tracker.js'
 import type { Flags } from './flags.js'
 import { bundleLog } from './log.js'
 import { createPublisher } from './publisher.js'
 import { createPrograms } from './runc.js'
+import { toAddress } from './socket-address.js'
 import { createTaskService } from './task-service.js'
 
 // A resident shim that has neither containers nor a containerd connected to it is of no use to anybody.
@@ -20,7 +22,8 @@ const flushLimitMs = 5000
 /** Serves the containers of one shim until it is told to end. Settles when the socket accepts connections. */
 export async function runServer(flags: Flags): Promise<void> {
   const bundle = process.cwd()
-  const resident = process.env['CONTAINERD_SHIM_SCOPE'] === 'namespace'
+  const scope = process.env['CONTAINERD_SHIM_SCOPE']
+  const resident = scope === 'namespace'
   const log = bundleLog(bundle, flags.debug, { namespace: flags.namespace, runtime: 'io.containerd.runc.v2' })
   // A resident shim outlives the bundle that it was started for.
   if (resident) process.chdir('/')
@@ -70,7 +73,10 @@ export async function runServer(flags: Flags): Promise<void> {
     // After the answer is written.
     onShutdown: () => void setImmediate(end, true),
     onIdle: watchAbandonment,
+    // containerd's own daemon clears away what a killed shim leaves; this project's has another one take over.
+    keepRecords: scope !== undefined,
   })
+  if (scope !== undefined) adoptAll(tasks, bundle, toAddress(flags.socket), log)
 
   const self = { uid: process.getuid?.(), gid: process.getgid?.() }
   ttrpc = await serveTtrpc(server, {

@@ -1,4 +1,4 @@
-import { constants, fchownSync, mkdirSync, openSync, statSync } from 'node:fs'
+import { closeSync, constants, fchownSync, fstatSync, mkdirSync, openSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { UnknownError } from '@containerd-ts/interface'
 import { closeAll, createPipe, openFifoForReading, openFifoForWriting, type Reaper } from '@containerd-ts/linux'
@@ -52,6 +52,59 @@ export async function openStdio(paths: StdioPaths, deps: StdioDeps): Promise<Pro
   } catch (error) {
     await held.close()
     throw error
+  }
+}
+
+/** Streams of a process that another shim, which is gone, has started. */
+export interface AdoptedStdio extends StdioPaths {
+  pid: number
+  /** Whether the client has asked for the end of stdin. */
+  stdinClosed: boolean
+}
+
+/** Takes over the streams of a running process without a terminal, as far as they can be. */
+export function adoptStdio(process: AdoptedStdio): ProcessIo {
+  const held = new Resources()
+  const copies = [
+    adoptOutput(process.stdout, process.pid, 1, held),
+    // A file takes both from one pipe.
+    process.stdout.startsWith('file:') ? undefined : adoptOutput(process.stderr, process.pid, 2, held),
+  ].filter((copy) => copy !== undefined)
+  if (!process.stdinClosed) held.stdinHolder = tryOpen(pathOfFifo(process.stdin), constants.O_WRONLY | constants.O_NONBLOCK)
+  return processIo([null, null, null], copies, held)
+}
+
+function adoptOutput(uri: string, pid: number, fd: number, held: Resources): Promise<void> | undefined {
+  const target = uri === '' ? undefined : parseStdio(uri)
+  if (target === undefined || target.kind === 'null' || target.kind === 'binary') return undefined
+  const fifo = pathOfFifo(uri)
+  if (fifo !== undefined) {
+    const reader = tryOpen(fifo, constants.O_RDONLY | constants.O_NONBLOCK)
+    if (reader !== undefined) held.readers.add(reader)
+    return undefined
+  }
+  // The pipe that the process writes into has lost its reader, but the process still has the pipe.
+  const pipe = tryOpen(`/proc/${pid}/fd/${fd}`, constants.O_RDONLY | constants.O_NONBLOCK)
+  const file = tryOpen(target.path, constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT)
+  if (pipe !== undefined && file !== undefined && fstatSync(pipe).isFIFO()) return copyTo(file, pipe, held)
+  closeAll([pipe, file].filter((opened) => opened !== undefined))
+  return undefined
+}
+
+/** The path of a URI that names a FIFO which is there. */
+function pathOfFifo(uri: string): string | undefined {
+  if (uri === '') return undefined
+  const target = parseStdio(uri)
+  const isFifo = target.kind === 'fifo' && statSync(target.path, { throwIfNoEntry: false })?.isFIFO() === true
+  return isFifo ? target.path : undefined
+}
+
+function tryOpen(path: string | undefined, flags: number): number | undefined {
+  try {
+    return path === undefined ? undefined : openSync(path, flags, 0o644)
+  } catch {
+    // The process or its client has gone, or has put something else in its place.
+    return undefined
   }
 }
 
@@ -160,10 +213,11 @@ async function openFifoOrFile(
   if (statSync(target.path, { throwIfNoEntry: false })?.isFIFO() !== true) return openFileCopy(target.path, deps, held)
   try {
     // The reader comes first: it is a sign of life, and what is written into a FIFO that nobody ever opened would be lost.
-    const fd = await openFifoForWriting(target.path, { signal })
+    const writer = await openFifoForWriting(target.path, { signal })
+    const fd = openForBoth(writer)
     held.child.add(fd)
     giveAway([fd], deps)
-    // Held too, so that a client that goes away neither kills the process nor loses what it writes until another one comes.
+    // Held too, so that what nobody has read when the process ends stays there until a client comes.
     held.readers.add(openFifoForReading(target.path, false))
     return { fd }
   } catch (cause) {
@@ -183,13 +237,30 @@ function openFileCopy(path: string, deps: StdioDeps, held: Resources): { fd: num
     throw new UnknownError(`containerd-shim: opening file ${JSON.stringify(path)} failed: ${reason(cause)}`, { cause })
   }
   const pipe = createPipe()
-  held.child.add(pipe.write)
-  giveAway([pipe.write], deps)
-  const reader = pipeReader(pipe.read)
+  const fd = openForBoth(pipe.write)
+  held.child.add(fd)
+  giveAway([fd], deps)
+  return { fd, done: copyTo(file, pipe.read, held) }
+}
+
+function copyTo(file: number, from: number, held: Resources): Promise<void> {
+  const reader = pipeReader(from)
   held.closers.push(() => {
     reader.destroy()
   })
-  return { fd: pipe.write, done: pump(reader, fileWriter(file)) }
+  return pump(reader, fileWriter(file))
+}
+
+/**
+ * The same pipe or FIFO, open for reading too, in place of `writer`: a process that writes to it is its own reader, so that neither a
+ * client nor a shim that goes away makes it fail.
+ */
+function openForBoth(writer: number): number {
+  try {
+    return openSync(`/proc/self/fd/${writer}`, constants.O_RDWR)
+  } finally {
+    closeSync(writer)
+  }
 }
 
 function openStdin(uri: string, held: Resources): number | null {

@@ -14,8 +14,9 @@ import { ProcessDetails } from '@containerd-ts/api/containerd/runc/v1/options'
 import type { StateResponse, TaskDefinition } from '@containerd-ts/api/containerd/task/v3/task'
 import { Status } from '@containerd-ts/api/containerd/v1/types/task'
 import { AlreadyExistsError, NotFoundError } from '@containerd-ts/interface'
-import { Container, type ContainerDeps, type ContainerEvents, type ContainerState } from './container.js'
+import { Container, type ContainerDeps, type ContainerEvents, type ContainerState, type Kept } from './container.js'
 import type { ExecProcess, ExecState } from './exec-process.js'
+import { readTaskRecord } from './process-record.js'
 import type { Publisher } from './publisher.js'
 import { version } from './version.js'
 
@@ -36,6 +37,8 @@ export interface TaskService {
   readonly handlers: Handlers<typeof TaskDefinition, ShimContext>
   /** How many containers there are, those being created included. */
   readonly size: number
+  /** Takes over the container of a bundle from a shim that is gone; nothing happens when there is none. */
+  adopt(bundle: string, id: string, kept: Kept): void
 }
 
 /** The Task service of a shim; versions 2 and 3 have the same messages. */
@@ -145,6 +148,11 @@ export function createTaskService(deps: TaskServiceDeps): TaskService {
   }
   return {
     handlers,
+    adopt: (bundle, id, kept) => {
+      const record = readTaskRecord(bundle)
+      if (record === undefined || record.pid === 0 || containers.has(id)) return
+      containers.set(id, Container.adopt(bundle, id, record, kept, containerDeps))
+    },
     get size() {
       return containers.size + creating.size
     },

@@ -6,13 +6,15 @@ import { closeAll, openFifoForReading, openFifoForWriting, type WindowSize } fro
 import { type ConsoleSocket, openConsoleSocket } from './console-socket.js'
 import { startOutputLogger } from './output-logger.js'
 import { pipeReader, pipeWriter } from './pump.js'
-import type { ProcessIo, StdioDeps, StdioPaths } from './stdio.js'
+import type { AdoptedStdio, ProcessIo, StdioDeps, StdioPaths } from './stdio.js'
 import { parseStdio } from './stdio-uri.js'
 import { openTerminalMaster, type TerminalMaster } from './terminal-master.js'
 
 /** The terminal of one process, copied between its controlling side and the client's FIFOs. */
 export interface TerminalIo extends ProcessIo {
-  readonly consoleSocket: string
+  readonly consoleSocket: string | undefined
+  /** The controlling side once there is one; whoever holds it too keeps the terminal from hanging up with this shim. */
+  readonly master: number | undefined
   /** Takes over the terminal that the runtime delivered and starts to copy. */
   connect(): Promise<void>
   /** Remembered until there is a terminal; without effect after its end. */
@@ -34,6 +36,40 @@ export async function openTerminal(paths: StdioPaths, deps: StdioDeps): Promise<
   } catch (error) {
     await closeAllOf()
     throw error
+  }
+}
+
+/** Goes on with a terminal of which another shim, which is gone, had the controlling side; without that, nothing is copied. */
+export function adoptTerminal(process: AdoptedStdio, master: number | undefined): TerminalIo {
+  const closers: (() => Promise<void> | void)[] = []
+  const release = async () => {
+    await Promise.all(closers.splice(0).map((close) => close()))
+  }
+  // A logger has ended with the pipe that the other shim wrote to.
+  const output = optional(() => {
+    const path = fifoOf(process.stdout)
+    const reader = openFifoForReading(path, false)
+    closers.push(() => closeAll([reader]))
+    return ownedWriter(openSync(path, constants.O_WRONLY | constants.O_NONBLOCK), closers)
+  })
+  const input = process.stdinClosed ? undefined : optional(() => openTerminalInput(process.stdin, closers))
+  const terminal = new Terminal(undefined, output, input, release)
+  if (master !== undefined) terminal.over(master)
+  return terminal
+}
+
+function fifoOf(uri: string): string {
+  const target = parseStdio(uri)
+  if (target.kind !== 'fifo') throw new UnknownError(`${JSON.stringify(uri)} is no fifo`)
+  return target.path
+}
+
+function optional<T>(open: () => T): T | undefined {
+  try {
+    return open()
+  } catch {
+    // The client has taken it away.
+    return undefined
   }
 }
 
@@ -106,12 +142,13 @@ const silenceMs = 100
 
 class Terminal implements TerminalIo {
   readonly child = [null, null, null] as const
-  readonly consoleSocket: string
+  readonly consoleSocket: string | undefined
   readonly drained: Promise<void>
-  readonly #socket: ConsoleSocket
+  readonly #socket: ConsoleSocket | undefined
   readonly #output: Writable | undefined
   readonly #input: TerminalInput | undefined
   readonly #release: () => Promise<void>
+  master: number | undefined
   #master: TerminalMaster | undefined
   #size: WindowSize | undefined
   /** The receiver of the output is slow. */
@@ -122,12 +159,12 @@ class Terminal implements TerminalIo {
   #settleDrained = () => {}
 
   constructor(
-    socket: ConsoleSocket,
+    socket: ConsoleSocket | undefined,
     output: Writable | undefined,
     input: TerminalInput | undefined,
     release: () => Promise<void>,
   ) {
-    this.consoleSocket = socket.path
+    this.consoleSocket = socket?.path
     this.#socket = socket
     this.#output = output
     this.#input = input
@@ -138,8 +175,14 @@ class Terminal implements TerminalIo {
   }
 
   async connect(): Promise<void> {
-    const fd = await this.#socket.master
-    this.#socket.close()
+    const fd = await this.#socket?.master
+    this.#socket?.close()
+    if (fd !== undefined) this.over(fd)
+  }
+
+  /** Copies from and to the controlling side, which is taken over. */
+  over(fd: number): void {
+    this.master = fd
     const master = openTerminalMaster(fd, {
       data: (chunk) => this.#pass(chunk),
       hangUp: () => this.#onHangUp(),

@@ -25,6 +25,7 @@ export {
 export { pageSize } from './page-size.js'
 export { type Poll, pollReadable, readToEnd } from './poll.js'
 export { createCoreSchedulingGroup, oomScoreAdj, raiseOomScore, setChildSubreaper, setOomScoreAdj } from './process.js'
+export { descriptorFrom, exitStatusOf, openProcess } from './process-descriptor.js'
 export { openPseudoTerminal, type PseudoTerminal } from './pseudo-terminal.js'
 export { createReaper, type Reaper, type ReaperOptions } from './reaper.js'
 export {

@@ -1,4 +1,5 @@
 import { bind } from './libc.js'
+import { exitStatus } from './process-descriptor.js'
 
 const waitpid = bind('int waitpid(int pid, void *status, int options)')
 const WNOHANG = 1
@@ -65,9 +66,4 @@ export function createReaper(options: ReaperOptions): Reaper {
       clearInterval(keepAlive)
     },
   }
-}
-
-function exitStatus(status: number): number {
-  const signal = status & 0x7f
-  return signal === 0 ? (status >> 8) & 0xff : 128 + signal
 }

@@ -1,7 +1,18 @@
-import { readFileSync, readlinkSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { closeSync, readFileSync, readlinkSync, writeSync } from 'node:fs'
+import { release, tmpdir } from 'node:os'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { createMemoryFile, createReaper, execute, findExecutable, type Reaper, spawn } from '../src/index.js'
+import {
+  createMemoryFile,
+  createReaper,
+  descriptorFrom,
+  execute,
+  exitStatusOf,
+  findExecutable,
+  openProcess,
+  pollReadable,
+  type Reaper,
+  spawn,
+} from '../src/index.js'
 
 let reaper: Reaper
 beforeEach(() => {
@@ -93,4 +104,38 @@ test('a reaper of its own children leaves those of child_process alone', async (
   const other = new Promise<number>((resolve) => execFile('sh', ['-c', 'exit 9'], (error) => resolve(Number(error?.code))))
   const own = reaper.wait(spawn('sh', { args: ['-c', 'exit 8'] }))
   expect(await Promise.all([own, other])).toEqual([8, 9])
+})
+
+describe('a process that is no child', () => {
+  test('is watched to its end, which the kernel tells if it can', async () => {
+    const { output } = await sh('(sleep 0.2; exit 7) >/dev/null & echo $!')
+    const pid = Number(output)
+    const fd = openProcess(pid)
+    try {
+      expect(exitStatusOf(fd, pid)).toBeUndefined()
+      await new Promise<void>((resolve) => {
+        const poll = pollReadable(fd, () => {
+          poll.close()
+          resolve()
+        })
+      })
+      const [major = 0, minor = 0] = release().split('.').map(Number)
+      const told = major > 6 || (major === 6 && minor >= 15)
+      // Where its new parent was quick, an older kernel has forgotten.
+      await expect.poll(() => exitStatusOf(fd, pid)).toBeOneOf(told ? [7] : [7, undefined])
+    } finally {
+      closeSync(fd)
+    }
+    expect(() => openProcess(2 ** 22 + 1)).toThrow(expect.objectContaining({ code: 'ESRCH' }))
+  })
+
+  test('has descriptors that can be taken over', () => {
+    const file = createMemoryFile('shared')
+    const self = openProcess(process.pid)
+    const taken = descriptorFrom(self, file)
+    writeSync(taken, 'same')
+    expect(readFileSync(`/proc/self/fd/${file}`, 'utf8')).toBe('same')
+    expect(() => descriptorFrom(self, 9999)).toThrow(expect.objectContaining({ code: 'EBADF' }))
+    for (const fd of [file, self, taken]) closeSync(fd)
+  })
 })

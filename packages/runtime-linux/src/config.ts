@@ -16,7 +16,10 @@ export interface ShimConfig {
 export const shimConfig = {
   env: list({ default: [], doc: 'Variables, as KEY=VALUE, for the environment of shims.' }),
   socket_dir: text({ default: '', doc: "Directory of the shims' sockets; empty for /run/containerd/s." }),
-  shim: text({ default: '', doc: 'Path of containerd-shim; empty to find it beside the daemon and in PATH.' }),
+  shim: text({
+    default: '',
+    doc: 'Path of the shim for io.containerd.runc.v2, ours or another; empty to find ours beside the daemon and in PATH.',
+  }),
   shim_scope: choice(scopes, {
     default: 'namespace',
     doc: 'What shares one containerd-shim process: a namespace, a sandbox or nothing.',

@@ -2,6 +2,7 @@
 import { createReaper } from '@containerd-ts/linux'
 import { PluginType, type Registration, register, SkipPlugin } from '@containerd-ts/plugin'
 import { type RuntimeConfig, runtimeConfig, type ShimConfig, type ShimScope, shimConfig } from './config.js'
+import { shimLimits } from './limits.js'
 import { platformsOf } from './platforms.js'
 import { createRuntime, type LinuxRuntime } from './runtime.js'
 import { createShimFinder } from './shim-binary.js'
@@ -25,6 +26,7 @@ export const linuxRuntime: Registration<typeof PluginType.RuntimeV2, RuntimeConf
     if (process.platform !== 'linux') throw new SkipPlugin('shims run on Linux')
     const shims = ic.getById(PluginType.Shim, 'manager') as ShimConfig
     ic.meta.platforms.push(...platformsOf(ic.config.platforms))
+    const limits = shimLimits(ic.timeoutMs)
     ic.meta.exports['log-uri-schemes'] = 'fifo,binary,binary-v2,file'
     const runtime = createRuntime({
       roots: { root: ic.root, state: ic.state },
@@ -39,15 +41,21 @@ export const linuxRuntime: Registration<typeof PluginType.RuntimeV2, RuntimeConf
         debug: ic.debug,
         env: shims.env,
         socketDir: shims.socket_dir,
+        cleanupMs: limits.cleanup,
       }),
+      limits,
       findShim: createShimFinder(shims.shim),
       scope: scopeOf(shims),
       idleMs: shims.shim_idle_timeout,
+      lookEveryMs,
     })
-    await runtime.recover()
+    // The daemon serves meanwhile; calls about a task wait for that task.
+    void runtime.recover()
     return runtime
   },
 }
+
+const lookEveryMs = 10_000
 
 // Core scheduling separates groups of processes, which containers of one shim would all be in.
 function scopeOf({ env, shim_scope: scope }: ShimConfig): ShimScope {

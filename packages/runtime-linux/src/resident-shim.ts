@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { UnknownError } from '@containerd-ts/interface'
 import { createPipe, isServed, type Reaper, raiseOomScore, readToEnd, spawn } from '@containerd-ts/linux'
 import type { Bootstrap } from './bootstrap.js'
+import type { Handover } from './kept-descriptors.js'
 
 export interface ResidentShim {
   /** Program and first arguments of our shim. */
@@ -18,6 +19,8 @@ export interface ResidentShim {
   env: Readonly<Record<string, string | undefined>>
   debug: boolean
   reaper: Reaper
+  /** Descriptors of the processes that it takes over; they stay the caller's. */
+  handover: readonly Handover[]
 }
 
 const defaultSocketDir = '/run/containerd/s'
@@ -49,10 +52,16 @@ async function startServer(options: ResidentShim, socket: string): Promise<void>
   const args = [...first, '-namespace', options.namespace, '-id', options.id, '-address', `unix://${socket}`, '-socket', socket]
   if (options.debug) args.push('-debug')
   const ready = createPipe()
-  const env = { ...options.env, CONTAINERD_SHIM_SCOPE: 'namespace', CONTAINERD_SHIM_READY_FD: '3' }
+  const env: Record<string, string | undefined> = {
+    ...options.env,
+    CONTAINERD_SHIM_SCOPE: 'namespace',
+    CONTAINERD_SHIM_READY_FD: '3',
+  }
+  const stdio = [null, null, null, ready.write]
+  if (options.handover.length > 0) env['CONTAINERD_SHIM_KEPT'] = JSON.stringify(numbered(options.handover, stdio))
   let exit: Promise<number>
   try {
-    const pid = spawn(file, { args, env, cwd: options.cwd, stdio: [null, null, null, ready.write], group: 'session' })
+    const pid = spawn(file, { args, env, cwd: options.cwd, stdio, group: 'session' })
     // It outlives the daemon, which collects it only if it ends before.
     exit = options.reaper.wait(pid, { keepAlive: false })
     raiseOomScore(pid, process.pid)
@@ -64,4 +73,21 @@ async function startServer(options: ResidentShim, socket: string): Promise<void>
   }
   const word = (await readToEnd(ready.read)).toString()
   if (word !== 'ok') throw new UnknownError(word === '' ? `the shim ended with status ${await exit}` : word)
+}
+
+/** Adds the descriptors to those that a child gets, and says which they are there. */
+function numbered(
+  handover: readonly Handover[],
+  stdio: (number | null)[],
+): Record<string, { process?: number; master?: number }> {
+  const place = (fd: number | undefined) => (fd === undefined ? undefined : stdio.push(fd) - 1)
+  return Object.fromEntries(
+    handover.map(({ pid, process, master }) => {
+      const [processFd, masterFd] = [place(process), place(master)]
+      return [
+        pid,
+        { ...(processFd === undefined ? {} : { process: processFd }), ...(masterFd === undefined ? {} : { master: masterFd }) },
+      ]
+    }),
+  )
 }

@@ -26,7 +26,10 @@ export function createShimFinder(configured: string): (runtime: string) => ShimB
 }
 
 function findShim(runtime: string, configured: string): ShimBinary {
-  if (ownNames.has(runtime)) return { path: findOwnShim(configured), own: true }
+  if (ownNames.has(runtime)) {
+    const path = findOwnShim(configured)
+    return { path, own: isNodeScript(path) }
+  }
   if (runtime.startsWith('/')) {
     if (!existsSync(runtime))
       throw new InvalidArgumentError(`invalid custom binary path: stat ${runtime}: no such file or directory`)

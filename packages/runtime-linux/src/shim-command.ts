@@ -7,13 +7,20 @@ import { type Execution, execute, type Reaper } from '@containerd-ts/linux'
 import { type Bootstrap, parseAnswer } from './bootstrap.js'
 import type { Bundle } from './bundle.js'
 import type { ShimScope } from './config.js'
+import type { Handover } from './kept-descriptors.js'
 import { startResidentShim } from './resident-shim.js'
 import { isNodeScript, type ShimBinary } from './shim-binary.js'
 
 /** What every shim is told of the daemon. */
 export interface ShimCommands {
   /** Starts a shim, or has one that runs take over another container. @throws UnknownError `start failed: …` */
-  start(binary: ShimBinary, bundle: Bundle, options: Any | undefined, scope: ShimScope): Promise<Bootstrap>
+  start(
+    binary: ShimBinary,
+    bundle: Bundle,
+    options: Any | undefined,
+    scope: ShimScope,
+    handover?: readonly Handover[],
+  ): Promise<Bootstrap>
   /** Clears away what a dead shim left of a container. @throws UnknownError */
   delete(binary: ShimBinary, bundle: Bundle): Promise<TaskExit>
   /** Asks a shim about itself: a serialized RuntimeInfo. @throws UnknownError */
@@ -29,12 +36,14 @@ export interface ShimCommandDeps {
   debug: boolean
   env: readonly string[]
   socketDir: string
+  /** How long a clean-up may take, in milliseconds. */
+  cleanupMs: number
 }
-
-const deleteLimitMs = 5000
 
 export function createShimCommands(deps: ShimCommandDeps): ShimCommands {
   const extra = Object.fromEntries(deps.env.map((entry) => entry.split(/=(.*)/s, 2) as [string, string]))
+  /** Paths of shims that are told nothing but the options. */
+  const old = new Set<string>()
   const daemonBinary = process.argv[1] ?? process.execPath
 
   const environment = (bundle: Bundle | undefined) => ({
@@ -67,7 +76,7 @@ export function createShimCommands(deps: ShimCommandDeps): ShimCommands {
   ]
 
   return {
-    start: async (binary, bundle, options, scope) => {
+    start: async (binary, bundle, options, scope, handover = []) => {
       if (binary.own && scope === 'namespace') {
         return startResidentShim({
           ...deps,
@@ -77,20 +86,28 @@ export function createShimCommands(deps: ShimCommandDeps): ShimCommands {
           daemonAddress: deps.address,
           cwd: bundle.path,
           env: environment(bundle),
+          handover,
         })
       }
-      const input = takesOptionsOnly(binary)
-        ? options === undefined
-          ? Buffer.alloc(0)
-          : AnyMessage.encode(options).finish()
-        : BootstrapParams.encode(params(bundle, options, deps)).finish()
       const env: Record<string, string> = binary.own ? { CONTAINERD_SHIM_SCOPE: scope } : {}
-      const { status, output } = await run(binary, [...flags(bundle), 'start'], { bundle, input, env })
+      const startWith = (input: Uint8Array) => run(binary, [...flags(bundle), 'start'], { bundle, input, env })
+      const optionsAlone = options === undefined ? Buffer.alloc(0) : AnyMessage.encode(options).finish()
+      const isOld = old.has(binary.path) || /shim-(runc|runhcs)-v1$/.test(binary.path)
+      let { status, output } = await startWith(
+        isOld ? optionsAlone : BootstrapParams.encode(params(bundle, options, deps)).finish(),
+      )
+      // Shims from before 2.3 take the parameters for options, of a type that they do not know.
+      if (status !== 0 && !isOld && /type with url .*: not found/.test(output.toString())) {
+        old.add(binary.path)
+        const again = await startWith(optionsAlone)
+        status = again.status
+        output = again.output
+      }
       if (status !== 0) throw new UnknownError(`start failed: ${output.toString().trim()}: ${exitText(status)}`)
       return parseAnswer(output)
     },
     delete: async (binary, bundle) => {
-      const signal = AbortSignal.timeout(deleteLimitMs)
+      const signal = AbortSignal.timeout(deps.cleanupMs)
       const args = [...flags(bundle), '-bundle', bundle.path, 'delete']
       const { status, output, errors } = await run(binary, args, { bundle, separateErrors: true, signal })
       if (status !== 0) throw new UnknownError(`${errors.toString().trim()}: ${exitText(status)}`)
@@ -122,11 +139,6 @@ function exitText(status: number): string {
 function programOf(binary: ShimBinary): [string, string[]] {
   if (!binary.own || !isNodeScript(binary.path)) return [binary.path, []]
   return [process.execPath, [binary.path]]
-}
-
-// Shims from before BootstrapParams were thought of.
-function takesOptionsOnly(binary: ShimBinary): boolean {
-  return /shim-(runc|runhcs)-v1$/.test(binary.path)
 }
 
 function params(bundle: Bundle, options: Any | undefined, deps: ShimCommandDeps): BootstrapParams {

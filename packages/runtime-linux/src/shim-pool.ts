@@ -17,14 +17,14 @@ export interface Shim {
   readonly isClosed: boolean
   /** Settles when the connection is gone. */
   readonly closed: Promise<void>
+  /** Its own pid, once it has answered; kept by whoever greets it. */
+  pid: number
   /** How many tasks use it; kept by whoever holds the tasks. */
   users: number
   /** Goes on in version 2, for a shim that promised more than it has. */
   downgrade(): void
   close(): void
 }
-
-const connectLimitMs = 10_000
 
 /** One connection per address. */
 export interface ShimPool {
@@ -33,15 +33,18 @@ export interface ShimPool {
   close(): void
 }
 
-export function createShimPool(): ShimPool {
+export function createShimPool(connectLimitMs: number): ShimPool {
   const shims = new Map<string, Promise<Shim>>()
   const live = new Set<Shim>()
 
   return {
-    connect: (namespace, bootstrap) => {
-      const known = shims.get(bootstrap.address)
-      if (known !== undefined) return known
-      const connecting = open(namespace, bootstrap)
+    connect: async (namespace, bootstrap) => {
+      for (let known = shims.get(bootstrap.address); known !== undefined; known = shims.get(bootstrap.address)) {
+        const shim = await known
+        if (!shim.isClosed) return shim
+        await shim.closed
+      }
+      const connecting = open(namespace, bootstrap, connectLimitMs)
       shims.set(bootstrap.address, connecting)
       const forget = () => {
         if (shims.get(bootstrap.address) === connecting) shims.delete(bootstrap.address)
@@ -61,11 +64,11 @@ export function createShimPool(): ShimPool {
   }
 }
 
-async function open(namespace: string, bootstrap: Bootstrap): Promise<Shim> {
+async function open(namespace: string, bootstrap: Bootstrap, limitMs: number): Promise<Shim> {
   if (bootstrap.protocol !== 'ttrpc') throw new UnimplementedError(`shims that speak ${bootstrap.protocol}`)
   const match = /^(?:unix:\/\/)?(\/.*)$/.exec(bootstrap.address)
   if (match?.[1] === undefined) throw new UnimplementedError(`shim address ${JSON.stringify(bootstrap.address)}`)
-  const connection = await connectTtrpc(match[1], { timeoutMs: connectLimitMs })
+  const connection = await connectTtrpc(match[1], { timeoutMs: limitMs })
   return shimOver(connection, namespace, bootstrap)
 }
 
@@ -88,6 +91,7 @@ function shimOver(connection: TtrpcConnection, namespace: string, bootstrap: Boo
       return connection.isClosed
     },
     closed: connection.closed,
+    pid: 0,
     users: 0,
     downgrade: () => {
       current = { ...current, version: 2 }
