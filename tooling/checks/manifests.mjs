@@ -1,10 +1,11 @@
 // Owns the manifest fields that every package repeats. `--fix` writes them, without it a difference is an error.
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { packages } from './workspace.mjs'
+import { packages, root } from './workspace.mjs'
 
 const fix = process.argv.includes('--fix')
 const wrong = []
+const missing = []
 
 const order = [
   'name',
@@ -19,14 +20,16 @@ const order = [
   'bin',
   'exports',
   'sideEffects',
+  'containerd',
   'files',
-
   'publishConfig',
   'scripts',
   'peerDependencies',
   'dependencies',
   'devDependencies',
 ]
+
+const [, pluginApiVersion] = /'(\d+\.\d+\.\d+)'/.exec(readFileSync(join(root, 'packages/plugin/src/api-version.ts'), 'utf8'))
 
 function entry(path) {
   return { types: `./dist/${path}.d.ts`, default: `./dist/${path}.js` }
@@ -57,10 +60,12 @@ function repeated({ group, folder, manifest, dir }) {
   }
   if (!manifest.private) {
     wanted.publishConfig = { access: 'public', provenance: true }
-    wanted.files = manifest.files ?? ['dist', 'src']
+    wanted.files = [...new Set([...(manifest.files ?? ['dist', 'src']), 'CHANGELOG.md'])]
   }
   if (library) {
     wanted.exports = { '.': entry('index'), ...manifest.exports, './package.json': './package.json' }
+    // A daemon that loads the package from outside looks here before it runs any of its code.
+    if (registers) wanted.containerd = { pluginApi: `^${pluginApiVersion}` }
     wanted.sideEffects = registers ? ['./dist/index.js', './src/index.ts'] : (manifest.sideEffects ?? false)
   }
   return wanted
@@ -97,5 +102,12 @@ for (const p of packages()) {
   own(join(p.dir, 'tsconfig.build.json'), `${JSON.stringify(tsconfigBuild, null, 2)}\n`)
 }
 
+for (const { dir, manifest } of packages().filter((p) => !p.manifest.private)) {
+  for (const name of ['README.md', 'CHANGELOG.md']) {
+    if (!existsSync(join(dir, name))) missing.push(`${manifest.name} has no ${name}`)
+  }
+}
+
+for (const line of missing) console.error(line)
 for (const path of wrong) console.error(`${path}: repeated fields differ; run \`node tooling/checks/manifests.mjs --fix\``)
-process.exit(wrong.length > 0 ? 1 : 0)
+process.exit(wrong.length + missing.length > 0 ? 1 : 0)

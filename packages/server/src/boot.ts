@@ -13,20 +13,28 @@ import {
   uri,
 } from '@containerd-ts/plugin'
 import { joinCgroup } from './cgroup.js'
-import type { DaemonConfig } from './config/daemon-config.js'
+import { type ConfigOverrides, type DaemonConfig, daemonConfig } from './config/daemon-config.js'
 import { type ExternalPlugin, type ExternalPluginOptions, loadExternalPlugins } from './external/load.js'
+import { createLogger } from './log.js'
 import { notifyServiceManager } from './notify.js'
 import { proxyRegistrations } from './proxy.js'
 import { lockRoot } from './root-lock.js'
 
 export interface ServeOptions {
-  log: Logger
+  /** Default: standard error, in the form and from the level that the configuration says. */
+  log?: Logger
   /** Default: what importing plugin packages has registered. */
   registrations?: readonly AnyRegistration[]
   /** What the daemon answers when asked for its version. */
   daemon?: DaemonVersion
   /** Stops the boot; a daemon that runs already is stopped with `close()`. */
   signal?: AbortSignal
+}
+
+/** A configuration without a file. */
+export interface EmbeddedConfig extends ConfigOverrides {
+  /** Sections by plugin URI, with the keys of a file's `[plugins."<uri>"]`. */
+  plugins?: Readonly<Record<string, Readonly<Record<string, unknown>>>>
 }
 
 export interface Daemon {
@@ -38,10 +46,20 @@ export interface Daemon {
 /**
  * Boots a daemon: directories, lock, plugins in graph order, listeners.
  *
+ *     await serve({ root: '/var/lib/example', state: '/run/example', address: '/run/example/containerd.sock' })
+ *
  * @throws RootInUseError, PluginError, ConfigFileError; what was opened is closed again.
  */
-export async function serve(config: DaemonConfig, options: ServeOptions): Promise<Daemon> {
-  const { log, signal } = options
+export async function serve(config: DaemonConfig | EmbeddedConfig, options: ServeOptions = {}): Promise<Daemon> {
+  return boot('locate' in config ? config : embedded(config), options)
+}
+
+function embedded({ plugins = {}, ...overrides }: EmbeddedConfig): DaemonConfig {
+  return daemonConfig({ table: { plugins }, files: [] }, overrides)
+}
+
+async function boot(config: DaemonConfig, options: ServeOptions): Promise<Daemon> {
+  const { signal, log = createLogger({ level: config.logLevel, format: config.logFormat }) } = options
   const started = performance.now()
   await makeDirectory(config.root, 0o700)
   await makeDirectory(config.state, 0o711)

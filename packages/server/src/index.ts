@@ -1,5 +1,5 @@
-/** Boots a daemon from plugins: configuration, plugin graph, listeners. Importing registers nothing; `./listeners` does. */
-export { type Daemon, externalPlugins, type ServeOptions, serve } from './boot.js'
+/** Boots a daemon from plugins: configuration, plugin graph, listeners. Importing registers nothing; `./listeners` and `./grpc` do. */
+export { type Daemon, type EmbeddedConfig, externalPlugins, type ServeOptions, serve } from './boot.js'
 export { type CheckedConfig, checkConfig } from './config/check.js'
 export { configTable } from './config/config-table.js'
 export {
