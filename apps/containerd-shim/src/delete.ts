@@ -1,9 +1,9 @@
-import { writeSync } from 'node:fs'
+import { readFileSync, rmSync, writeSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { now } from '@containerd-ts/api'
 import { DeleteResponse } from '@containerd-ts/api/containerd/task/v3/task'
 import { validateIdentifier } from '@containerd-ts/interface'
-import { createReaper } from '@containerd-ts/linux'
+import { createReaper, isServed } from '@containerd-ts/linux'
 import type { Flags } from './flags.js'
 import { unmountRootfs } from './rootfs.js'
 import { createPrograms, createRunc, isGone, readPid } from './runc.js'
@@ -32,8 +32,30 @@ export async function cleanUp(flags: Flags): Promise<void> {
   } catch (error) {
     warn('failed to unmount the root filesystem', error)
   }
+  await removeSocket(bundle)
   const response = DeleteResponse.fromPartial({ pid: pidOf(bundle), exitStatus: killed, exitedAt: now() })
   writeSync(1, DeleteResponse.encode(response).finish())
+}
+
+/** Removes the socket that the dead shim listened on, unless another one does. */
+async function removeSocket(bundle: string): Promise<void> {
+  const path = addressIn(bundle)?.replace(/^unix:\/\//, '')
+  if (path?.startsWith('/') && !(await isServed(path))) rmSync(path, { force: true })
+}
+
+/** As this project's daemon, or one before 2.0, has kept it. */
+function addressIn(bundle: string): string | undefined {
+  try {
+    const { address } = JSON.parse(readFileSync(join(bundle, 'bootstrap.json'), 'utf8')) as { address?: unknown }
+    if (typeof address === 'string') return address
+  } catch {
+    // Not there, or damaged.
+  }
+  try {
+    return readFileSync(join(bundle, 'address'), 'utf8')
+  } catch {
+    return undefined
+  }
 }
 
 function pidOf(bundle: string): number {

@@ -1,50 +1,96 @@
-import { readFileSync } from 'node:fs'
+import { constants, openSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
+import type { Stdio } from '@containerd-ts/interface'
 import { closeAll, descriptorFrom, openProcess } from '@containerd-ts/linux'
 import type { Bundle } from './bundle.js'
 
 /**
- * Descriptors that the daemon has of the processes of one task, so that the death of their shim takes nothing away: the controlling
- * sides of terminals while they are used, and pidfds from the moment of that death until another shim has taken over.
+ * Descriptors that the daemon has of the processes of one task, so that the death of their shim takes nothing away: neither their terminal,
+ * nor the other side of a FIFO, without which a client's write fails, or a reader takes it for the end.
  */
 export interface KeptDescriptors {
-  /** Keeps the terminal of a process, which our own shim says in the bundle where it has it. Nothing happens when it has none. */
-  keepTerminal(bundle: Bundle, execId: string, shimPid: number): void
+  /** Keeps what a process of our own shim needs; the shim says in the bundle where it has the terminal. */
+  keep(bundle: Bundle, execId: string, stdio: Stdio, shimPid: number): void
+  /** Lets go of the writing side of stdin, so that it may end. */
+  releaseStdin(execId: string): void
   /** Lets go of a process that has ended. */
   release(execId: string): void
   releaseAll(): void
   terminal(execId: string): number | undefined
 }
 
+interface Kept {
+  terminal?: number | undefined
+  stdin?: number | undefined
+  stdout?: number | undefined
+}
+
 export function createKeptDescriptors(): KeptDescriptors {
-  const terminals = new Map<string, number>()
+  const kept = new Map<string, Kept>()
   const release = (execId: string) => {
-    const fd = terminals.get(execId)
-    if (fd !== undefined) closeAll([fd])
-    terminals.delete(execId)
+    closeAll(Object.values(kept.get(execId) ?? {}).filter((fd) => fd !== undefined))
+    kept.delete(execId)
   }
   return {
-    keepTerminal: (bundle, execId, shimPid) => {
-      const fd = tryTakeTerminal(bundle, execId, shimPid)
+    keep: (bundle, execId, { terminal, stdin, stdout }, shimPid) => {
+      if (!terminal && stdin === '') return
+      const { master, stdinClosed } = recordOf(bundle, execId)
+      const held: Kept = terminal
+        ? {
+            terminal: tryTake(shimPid, master),
+            stdin: tryOpenFifo(stdin, constants.O_RDONLY),
+            stdout: tryOpenFifo(stdout, constants.O_WRONLY),
+          }
+        : // It has the reading side itself.
+          { stdin: stdinClosed ? undefined : tryOpenFifo(stdin, constants.O_WRONLY) }
       release(execId)
-      if (fd !== undefined) terminals.set(execId, fd)
+      kept.set(execId, held)
+    },
+    releaseStdin: (execId) => {
+      const { stdin, ...rest } = kept.get(execId) ?? {}
+      if (stdin === undefined || rest.terminal !== undefined) return
+      closeAll([stdin])
+      kept.set(execId, rest)
     },
     release,
     releaseAll: () => {
-      for (const execId of [...terminals.keys()]) release(execId)
+      for (const execId of [...kept.keys()]) release(execId)
     },
-    terminal: (execId) => terminals.get(execId),
+    terminal: (execId) => kept.get(execId)?.terminal,
   }
 }
 
-function tryTakeTerminal(bundle: Bundle, execId: string, shimPid: number): number | undefined {
+function tryOpenFifo(uri: string, flags: number): number | undefined {
+  const path = uri.replace(/^fifo:\/\//, '')
+  try {
+    return statSync(path).isFIFO() ? openSync(path, flags | constants.O_NONBLOCK) : undefined
+  } catch {
+    // No file, nobody on the other side, or gone.
+    return undefined
+  }
+}
+
+/** What our own shim keeps in the bundle of a process. */
+function recordOf(bundle: Bundle, execId: string): { master: number | undefined; stdinClosed: boolean } {
   try {
     const name = execId === '' ? 'task.json' : `${execId}.exec.json`
-    const { master } = JSON.parse(readFileSync(join(bundle.path, name), 'utf8')) as { master?: unknown }
-    if (typeof master !== 'number') return undefined
+    const record = JSON.parse(readFileSync(join(bundle.path, name), 'utf8')) as { master?: unknown; stdinClosed?: unknown }
+    return {
+      master: typeof record.master === 'number' ? record.master : undefined,
+      stdinClosed: record.stdinClosed === true,
+    }
+  } catch {
+    // It has not got so far.
+    return { master: undefined, stdinClosed: false }
+  }
+}
+
+function tryTake(shimPid: number, fd: number | undefined): number | undefined {
+  if (fd === undefined) return undefined
+  try {
     const shim = openProcess(shimPid)
     try {
-      return descriptorFrom(shim, master)
+      return descriptorFrom(shim, fd)
     } finally {
       closeAll([shim])
     }

@@ -35,7 +35,8 @@ interface Entry extends Stdio {
 
 const maxEarly = 8
 
-export function createProcessTable(containerId: string): ProcessTable {
+/** `ended` hears of every process that has exited or was removed. */
+export function createProcessTable(containerId: string, ended: (execId: string) => void = () => {}): ProcessTable {
   const entries = new Map<string, Entry>()
   let failure: Error | undefined
 
@@ -43,17 +44,19 @@ export function createProcessTable(containerId: string): ProcessTable {
     for (const { resolve } of entry.waiting) resolve(exit)
     entry.waiting.clear()
   }
-  const apply = (entry: Entry, exit: TaskExit): void => {
+  const apply = (execId: string, entry: Entry, exit: TaskExit): void => {
+    ended(execId)
     entry.status = 'stopped'
     entry.exit = exit
     settle(entry, exit)
   }
-  const created = (entry: Entry | undefined, pid: number): void => {
+  const created = (execId: string, pid: number): void => {
+    const entry = entries.get(execId)
     if (entry === undefined || pid === 0) return
     entry.pid = pid
     const exit = entry.early.find((early) => early.pid === pid)
     entry.early = []
-    if (exit !== undefined) apply(entry, exit)
+    if (exit !== undefined) apply(execId, entry, exit)
   }
   const isPaused = () => entries.get('')?.status === 'paused'
 
@@ -68,14 +71,14 @@ export function createProcessTable(containerId: string): ProcessTable {
       if (known?.status === 'stopped') return
       const entry: Entry = { ...stdio, pid, status, exit: undefined, early: [], waiting: known?.waiting ?? new Set() }
       entries.set(execId, entry)
-      if (status === 'stopped') apply(entry, { pid, exitStatus, exitedAt: exitedAt ?? zeroTimestamp })
+      if (status === 'stopped') apply(execId, entry, { pid, exitStatus, exitedAt: exitedAt ?? zeroTimestamp })
     },
-    created: (execId, pid) => created(entries.get(execId), pid),
+    created,
     started: (execId, pid) => {
       const entry = entries.get(execId)
       if (entry === undefined || (entry.pid !== 0 && entry.pid !== pid)) return
       if (entry.status === 'created') entry.status = 'running'
-      if (entry.pid === 0) created(entry, pid)
+      if (entry.pid === 0) created(execId, pid)
     },
     setPaused: (paused) => {
       const entry = entries.get('')
@@ -89,12 +92,13 @@ export function createProcessTable(containerId: string): ProcessTable {
         return false
       }
       if (entry.pid !== exit.pid) return false
-      apply(entry, exit)
+      apply(execId, entry, exit)
       return true
     },
     remove: (execId, exit) => {
       const entry = entries.get(execId)
       entries.delete(execId)
+      ended(execId)
       if (entry !== undefined) settle(entry, exit)
     },
     state: (execId) => {

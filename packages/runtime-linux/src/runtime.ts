@@ -112,6 +112,8 @@ class Runtime implements LinuxRuntime {
   readonly #tables = new Map<string, ProcessTable>()
   readonly #creating = new Set<string>()
   readonly #recovering = new Map<string, Promise<void>>()
+  /** Of tasks that are out of the books, while their bundle is still there. */
+  readonly #clearing = new Map<string, Promise<unknown>>()
   readonly #watched = new WeakSet<Shim>()
   readonly #greetings = new WeakMap<Shim, Promise<void>>()
   readonly #revivals = new Map<string, number>()
@@ -137,6 +139,7 @@ class Runtime implements LinuxRuntime {
     const namespace = requireNamespace(ctx)
     const key = keyOf(namespace, task.containerId)
     await this.#recovering.get(key)
+    await this.#clearing.get(key)
     if (this.#tasks.has(key) || this.#creating.has(key)) throw new AlreadyExistsError(`task ${task.containerId}`)
     this.#creating.add(key)
     try {
@@ -151,7 +154,8 @@ class Runtime implements LinuxRuntime {
     if (task.spec !== undefined && wantsMappedMounts(task.spec)) await this.#requireMappedMounts(binary, task)
     const bundle = createBundle(this.#deps.roots, namespace, task.containerId, task.spec)
     const shimLog = openShimLog(logPath(bundle), this.#deps.log)
-    const processes = createProcessTable(task.containerId)
+    const kept = createKeptDescriptors()
+    const processes = createProcessTable(task.containerId, kept.release)
     processes.add('', task)
     this.#tables.set(key, processes)
     let shim: Shim | undefined
@@ -171,7 +175,7 @@ class Runtime implements LinuxRuntime {
         reviving: undefined,
       }
       this.#tasks.set(key, entry)
-      if (task.terminal && binary.own) entry.kept.keepTerminal(bundle, '', shim.pid)
+      this.#keep(entry, '')
       this.#monitor(entry, task.runtime)
       // Its death went unnoticed as long as the task was not in the books.
       if (shim.isClosed) this.#onShimGone(shim)
@@ -182,6 +186,12 @@ class Runtime implements LinuxRuntime {
       shimLog.close()
       throw error
     }
+  }
+
+  /** Keeps what a living process must not lose with its shim. */
+  #keep({ bundle, binary, kept, processes, shim }: Task, execId: string): void {
+    const state = processes.state(execId)
+    if (binary.own && state !== undefined && state.status !== 'stopped') kept.keep(bundle, execId, state, shim.pid)
   }
 
   async #createIn(shim: Shim, bundle: Bundle, task: CreateTask): Promise<number> {
@@ -322,8 +332,7 @@ class Runtime implements LinuxRuntime {
       const { pid } = await this.#operate(task, (tasks, options) => tasks.start({ id, execId }, options))
       task.processes.started(execId, pid)
       task.pending.delete(execId)
-      if (task.binary.own && task.processes.state(execId)?.terminal === true)
-        task.kept.keepTerminal(task.bundle, execId, task.shim.pid)
+      this.#keep(task, execId)
       return pid
     } catch (error) {
       // Nobody shall wait for what never ran.
@@ -348,7 +357,6 @@ class Runtime implements LinuxRuntime {
       if (isTtrpcClosed(error) && task.binary.own) throw error
       failure = error
     }
-    task.kept.release(execId)
     task.pending.delete(execId)
     if (execId !== '') task.processes.remove(execId, exit ?? neverRan)
     else if (this.#forget(task, exit ?? neverRan)) await this.#remove(task)
@@ -366,7 +374,22 @@ class Runtime implements LinuxRuntime {
     return this.#tasks.delete(keyOf(namespace, id))
   }
 
-  async #remove({ bundle, shim, shimLog }: Task): Promise<void> {
+  /** Until it settles, nothing is created in its place. */
+  async #clearingAway<T>({ namespace, id }: Bundle, work: Promise<T>): Promise<T> {
+    const key = keyOf(namespace, id)
+    this.#clearing.set(key, work)
+    try {
+      return await work
+    } finally {
+      if (this.#clearing.get(key) === work) this.#clearing.delete(key)
+    }
+  }
+
+  #remove(task: Task): Promise<void> {
+    return this.#clearingAway(task.bundle, this.#removeAll(task))
+  }
+
+  async #removeAll({ bundle, shim, shimLog }: Task): Promise<void> {
     try {
       await this.#use.leave(shim)
       await deleteBundle(bundle)
@@ -408,8 +431,7 @@ class Runtime implements LinuxRuntime {
   async #learn(task: Task, execId: string): Promise<TaskState> {
     const state = await this.#askState(task, execId)
     task.processes.learn(execId, state)
-    if (state.terminal && state.status !== 'stopped' && task.binary.own)
-      task.kept.keepTerminal(task.bundle, execId, task.shim.pid)
+    this.#keep(task, execId)
     return task.processes.state(execId) ?? state
   }
 
@@ -446,6 +468,7 @@ class Runtime implements LinuxRuntime {
 
   async closeIO(ctx: Context, id: string, execId: string, stdin: boolean): Promise<void> {
     const task = await this.#find(ctx, id)
+    if (stdin) task.kept.releaseStdin(execId)
     await this.#askAgain(task, this.#deps.limits.operation, (tasks, options) => tasks.closeIO({ id, execId, stdin }, options))
   }
 
@@ -577,7 +600,7 @@ class Runtime implements LinuxRuntime {
     const { namespace, id } = task.bundle
     this.#deps.log.warn('the shim of a task is gone, cleaning up', { id, namespace })
     if (!this.#forget(task, undefined)) return
-    const exit = await this.#clear(task.bundle, task.binary)
+    const exit = await this.#clearingAway(task.bundle, this.#clear(task.bundle, task.binary))
     task.shimLog.close()
     await this.#publishEnd(namespace, id, exit)
   }
@@ -683,13 +706,14 @@ class Runtime implements LinuxRuntime {
       await this.#clear(bundle, binary)
       return
     }
+    const kept = createKeptDescriptors()
     const task: Task = {
       bundle,
       shim,
       binary,
       shimLog: openShimLog(logPath(bundle), log),
-      processes: createProcessTable(id),
-      kept: createKeptDescriptors(),
+      processes: createProcessTable(id, kept.release),
+      kept,
       pending: new Map(),
       reviving: undefined,
     }

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { createWriteStream } from 'node:fs'
-import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { isServed } from '@containerd-ts/linux'
@@ -48,7 +48,8 @@ export async function startDaemon(options: DaemonOptions): Promise<TestDaemon> {
   const started = performance.now()
   const child = spawn(options.command ?? ourDaemon, args, {
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, TMPDIR: temp, ...options.env },
+    // Shims that get no directory for their sockets from the daemon take that of the environment.
+    env: { ...process.env, TMPDIR: temp, SHIM_SOCKET_DIR: join(dir, 's'), ...options.env },
   })
   const log = createWriteStream(logPath, { flags: 'a' })
   child.stdout.pipe(log, { end: false })
@@ -67,7 +68,12 @@ export async function startDaemon(options: DaemonOptions): Promise<TestDaemon> {
     log: () => readFile(logPath, 'utf8'),
     ctr: (args, execOptions) => exec('ctr', ctrArgs(args), execOptions),
     mustCtr: (args, execOptions) => mustExec('ctr', ctrArgs(args), execOptions),
-    stop: (signal) => stopProcess(child, signal),
+    stop: async (signal) => {
+      const code = await stopProcess(child, signal)
+      // containerd leaves it to its next start.
+      if (options.command !== undefined) await rm(`${address}.ttrpc`, { force: true })
+      return code
+    },
   }
 }
 

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdir, mkdtemp, readdir, readFile, rm, symlink } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { release, tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import {
   buildBusyboxImage,
@@ -29,6 +29,20 @@ async function expectNothingLeft(dir: string): Promise<void> {
     5000,
   ).catch(() => findLeaks(dir))
   expect(leaks).toEqual(clean)
+}
+
+/** The shims of the containers of docker below a containerd. */
+async function shimsOf(address: string): Promise<number[]> {
+  const pids = await Promise.all(
+    (await readdir('/proc')).map(async (pid) => {
+      const words = (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).split('\0')
+      const environment = await readFile(`/proc/${pid}/environ`, 'utf8').catch(() => '')
+      return words[words.indexOf('-namespace') + 1] === 'moby' && environment.includes(`GRPC_ADDRESS=${address}\0`)
+        ? [Number(pid)]
+        : []
+    }),
+  )
+  return pids.flat()
 }
 
 async function removeContainers(dockerd: TestDockerd): Promise<void> {
@@ -263,6 +277,31 @@ describe.runIf(isRoot)('dockerd on the socket of a containerd', () => {
     await docker('exec', name, 'touch', '/stop')
     expect(await docker('wait', name)).toBe('21')
     await docker('rm', name, `${name}-2`)
+  })
+
+  test('containers live through the end of their shim', async () => {
+    const script = 'n=0; while true; do echo line $n; n=$((n+1)); test -e /stop && exit 24; sleep 0.05; done'
+    await detached('fatherless', [], 'sh', '-c', script)
+    const terminal = runInTerminal(dockerProgram, [...dockerd.client, 'run', '-it', '--rm', ...quietly, image, 'sh'])
+    await terminal.shows('# ')
+    const logs = following(dockerd, 'logs', '--follow', 'fatherless')
+    await logs.shows('line 3\n')
+    const [shim = 0, ...others] = await shimsOf(env.daemon.address)
+    expect(others).toEqual([])
+    process.kill(shim, 'SIGKILL')
+    await eventually('another shim is there', async () => ((await shimsOf(env.daemon.address))[0] ?? shim) !== shim || undefined)
+    terminal.type('echo is-$((6*7)); exit 5\n')
+    await terminal.shows('is-42')
+    await docker('exec', 'fatherless', 'touch', '/stop')
+    await logs.ended
+    const lines = logs.shown().trim().split('\n')
+    expect(lines).toEqual(lines.map((_, n) => `line ${n}`))
+    // Kernels before 6.15 tell nobody but the parent how a process has ended.
+    const [major = 0, minor = 0] = release().split('.').map(Number)
+    const told = major > 6 || (major === 6 && minor >= 15)
+    expect(await terminal.exited).toBe(told ? 5 : 255)
+    expect(await docker('wait', 'fatherless')).toBe(told ? '24' : '255')
+    await docker('rm', 'fatherless')
   })
 
   test.each(['SIGTERM', 'SIGKILL'] as const)('dockerd gets over the restart of containerd by %s', async (signal) => {

@@ -1,9 +1,11 @@
 import { EventEmitter, on } from 'node:events'
 import {
+  closeSync,
   cpSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
+  openSync,
   readdirSync,
   readFileSync,
   readlinkSync,
@@ -368,6 +370,42 @@ describe.runIf(canRun)('the runtime', () => {
     await second.kill(ctx, 'lives', '', 9, false)
     expect(await second.wait(ctx, 'lives', '')).toMatchObject({ exitStatus: kernelTells ? 137 : 255 })
     for (const id of ['lives', 'ends']) await second.delete(ctx, id, '')
+  })
+
+  test('stdin stays open without a client while shims come and go, until its end is asked for', async () => {
+    const runtime = await open()
+    const [stdin, stdout] = ['in', 'out'].map((name) => join(dir, name)) as [string, string]
+    for (const path of [stdin, stdout]) makeFifo(path, 0o600)
+    const output = holdFifo(stdout)
+    await runtime.create(
+      ctx,
+      taskOf('a', ['sh', '-c', 'while read l; do echo got $l; done; exit 3'], { stdin, stdout, stderr: stdout }),
+    )
+    await runtime.start(ctx, 'a', '')
+    const write = (text: string) => {
+      const fd = openSync(stdin, 'w')
+      writeSync(fd, text)
+      closeSync(fd)
+    }
+    let screen = ''
+    const shows = (text: string) =>
+      expect
+        .poll(() => {
+          screen += readAll(output)
+          return screen
+        })
+        .toContain(text)
+    write('one\n')
+    await shows('got one')
+    for (const shimPid of shims()) process.kill(shimPid, 'SIGKILL')
+    await expect.poll(async () => (await runtime.pids(ctx, 'a')).length).toBe(1)
+    write('two\n')
+    await shows('got two')
+    const exit = runtime.wait(ctx, 'a', '')
+    await runtime.closeIO(ctx, 'a', '', true)
+    expect(await exit).toMatchObject({ exitStatus: kernelTells ? 3 : 255 })
+    await runtime.delete(ctx, 'a', '')
+    closeAll([output])
   })
 
   test('a terminal outlives its shim', async () => {
