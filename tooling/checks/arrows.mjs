@@ -43,7 +43,7 @@ for (const { manifest, folder, group, dir } of all.values()) {
   for (const file of sources(join(dir, 'src'))) {
     const text = readFileSync(file, 'utf8')
     for (const [, specifier] of text.matchAll(/(?<!['\w])(?:from|import|import\()\s*'([^'.][^']*)'/g)) {
-      if (specifier.startsWith('node:')) continue
+      if (specifier.startsWith('node:') || specifier.includes('${')) continue
       const name = specifier
         .split('/')
         .slice(0, specifier.startsWith('@') ? 2 : 1)

@@ -58,6 +58,8 @@ function repeated({ group, folder, manifest, dir }) {
       vitest: 'catalog:',
     },
   }
+  // Its tests depend on everything that is published.
+  if (folder === 'packed') Object.assign(wanted.devDependencies, everythingPublished)
   if (!manifest.private) {
     wanted.publishConfig = { access: 'public', provenance: true }
     wanted.files = [...new Set([...(manifest.files ?? ['dist', 'src']), 'CHANGELOG.md'])]
@@ -70,6 +72,12 @@ function repeated({ group, folder, manifest, dir }) {
   }
   return wanted
 }
+
+const everythingPublished = Object.fromEntries(
+  packages()
+    .filter(({ manifest }) => !manifest.private)
+    .map(({ manifest }) => [manifest.name, 'workspace:^']),
+)
 
 const tsconfig = {
   extends: '../../tooling/tsconfig/base.json',

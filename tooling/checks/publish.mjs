@@ -10,13 +10,17 @@ const exec = promisify(execFile)
 const out = mkdtempSync(join(tmpdir(), 'publish-'))
 const wrong = []
 
-async function check({ manifest, dir }) {
-  const tarball = join(out, `${manifest.name.replace(/\W+/g, '-')}.tgz`)
-  await exec('pnpm', ['pack', '--out', tarball], { cwd: dir })
+async function check({ manifest }) {
+  const tarball = join(out, `${manifest.name.replace('@', '').replace('/', '-')}-${manifest.version}.tgz`)
   const tools = join(root, 'node_modules/.bin')
   const { stdout: files } = await exec('tar', ['-tzf', tarball])
   for (const file of files.trim().split('\n')) {
-    if (/\/(test|bench)\/|\.tsbuildinfo$|test-results/.test(file)) wrong.push(`${manifest.name}: ${file} must not be published`)
+    const template = file.startsWith('package/template/')
+    if (!template && /\/(test|bench|proto)\/|\.tsbuildinfo$|test-results/.test(file))
+      wrong.push(`${manifest.name}: ${file} must not be published`)
+  }
+  for (const needed of ['README.md', 'CHANGELOG.md', 'LICENSE']) {
+    if (!files.includes(`package/${needed}\n`)) wrong.push(`${manifest.name}: ${needed} is not in the package`)
   }
   const publint = await exec(join(tools, 'publint'), ['run', tarball, '--strict']).catch((error) => error)
   if (publint.code) wrong.push(`${manifest.name}: ${publint.stdout}${publint.stderr}`)
@@ -28,6 +32,9 @@ async function check({ manifest, dir }) {
 }
 
 try {
+  await exec('pnpm', ['--recursive', '--filter', './packages/*', '--filter', './apps/*', 'pack', '--pack-destination', out], {
+    cwd: root,
+  })
   const queue = packages().filter(({ manifest }) => !manifest.private)
   const total = queue.length
   // Each check is a few processes of its own; two at once keep two cores busy.
