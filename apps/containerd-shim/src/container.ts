@@ -308,11 +308,7 @@ export class Container {
     this.#record()
     this.#deps.events.exited(this)
     this.#settle()
-    if (!wasPaused) return
-    // What is still frozen cannot die.
-    this.#runc
-      .resume(this.id)
-      .catch((error: unknown) => this.#deps.log('debug', 'failed to resume an exited container', { id: this.id, error }))
+    if (wasPaused) void this.#thaw()
   }
 
   /** A process by its exec id; empty for the first one. @throws NotFoundError */
@@ -380,7 +376,18 @@ export class Container {
       } catch (error) {
         throw killError(error)
       }
+      if (signal === SIGKILL && this.state === 'paused') await this.#thaw()
     })
+  }
+
+  /** What is frozen does not die, at least with control groups of version 1. */
+  async #thaw(): Promise<void> {
+    try {
+      await this.#runc.resume(this.id)
+    } catch (error) {
+      // runc has done so by itself.
+      this.#deps.log('debug', 'failed to resume a killed container', { id: this.id, error })
+    }
   }
 
   pause(): Promise<void> {

@@ -2,7 +2,7 @@ import { closeSync, fstatSync, openSync, readFileSync, readSync, statSync } from
 import { join } from 'node:path'
 import { NotFoundError, UnknownError } from '@containerd-ts/interface'
 import { type Execution, execute, findExecutable, isErrno, type Reaper, spawn } from '@containerd-ts/linux'
-import type { RuncOptions } from './runtime-options.js'
+import { type RuncOptions, runtimeOf } from './runtime-options.js'
 
 export interface RuncDeps {
   reaper: Reaper
@@ -75,7 +75,7 @@ export function runcRoot(namespace: string, options: RuncOptions): string {
 }
 
 export function createRunc({ reaper, programs, namespace, bundle, options }: RuncDeps): Runc {
-  const binary = options.binaryName === '' ? 'runc' : options.binaryName
+  const binary = runtimeOf(options)
   const logPath = join(bundle, 'log.json')
   const global = ['--root', runcRoot(namespace, options), '--log', logPath, '--log-format', 'json']
   if (options.systemdCgroup) global.push('--systemd-cgroup')
@@ -268,7 +268,7 @@ export function killError(error: unknown): unknown {
 
 /** What `runc features` prints; undefined for a runtime that has no such command. */
 export async function runcFeatures(reaper: Reaper, options: RuncOptions): Promise<Buffer | undefined> {
-  const { status, output } = await execute(reaper, options.binaryName === '' ? 'runc' : options.binaryName, {
+  const { status, output } = await execute(reaper, runtimeOf(options), {
     args: ['features'],
   })
   return status === 0 ? output : undefined

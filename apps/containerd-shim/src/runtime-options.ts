@@ -66,8 +66,13 @@ export function readOptions(bundle: string): RuncOptions {
   return Options.fromPartial(options)
 }
 
+/** The OCI runtime: that of the options, or of `CONTAINERD_SHIM_RUNTIME`, or runc. */
+export function runtimeOf(options: RuncOptions): string {
+  return options.binaryName || process.env['CONTAINERD_SHIM_RUNTIME'] || 'runc'
+}
+
 /** Whether the runtime's processes are plain processes of the host, so that a signal may be sent to them directly. */
 export function hasHostProcesses(options: RuncOptions): boolean {
-  const name = basename(options.binaryName === '' ? 'runc' : options.binaryName)
+  const name = basename(runtimeOf(options))
   return name === 'runc' || name === 'crun'
 }

@@ -9,6 +9,7 @@ export interface ShimConfig {
   env: readonly string[]
   socket_dir: string
   shim: string
+  oci_runtime: string
   shim_scope: ShimScope
   shim_idle_timeout: number
 }
@@ -19,6 +20,10 @@ export const shimConfig = {
   shim: text({
     default: '',
     doc: 'Path of the shim for io.containerd.runc.v2, ours or another; empty to find ours beside the daemon and in PATH.',
+  }),
+  oci_runtime: text({
+    default: '',
+    doc: 'OCI runtime of our shim where the options of a container name none, for instance crun; empty for runc.',
   }),
   shim_scope: choice(scopes, {
     default: 'namespace',

@@ -39,7 +39,7 @@ export const linuxRuntime: Registration<typeof PluginType.RuntimeV2, RuntimeConf
         ttrpcAddress: ic.ttrpcAddress,
         version: ic.daemon.version,
         debug: ic.debug,
-        env: shims.env,
+        env: shims.oci_runtime === '' ? shims.env : [...shims.env, `CONTAINERD_SHIM_RUNTIME=${shims.oci_runtime}`],
         socketDir: shims.socket_dir,
         cleanupMs: limits.cleanup,
       }),

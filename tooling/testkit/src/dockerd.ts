@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import { createWriteStream } from 'node:fs'
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { unmount } from '@containerd-ts/linux'
+import { unmountSync } from '@containerd-ts/linux'
 import { type ExecOptions, eventually, exec, mustExec, type Output, stopProcess } from './process.js'
 
 export interface DockerdOptions {
@@ -80,9 +80,18 @@ export async function startDockerd(options: DockerdOptions): Promise<TestDockerd
     stop: async (signal) => {
       const code = await stopProcess(child, signal, 20_000)
       // What dockerd mounts for itself and listens on stays after a crash, and the host's network in any case.
-      for (const path of [join(state, 'netns/default'), data]) await unmount(path).catch(() => {})
+      for (const path of [join(state, 'netns/default'), data]) tryUnmount(path)
       await rm(join(state, 'libnetwork'), { recursive: true, force: true })
       return code
     },
+  }
+}
+
+// On this very thread, which may have a mount namespace of its own.
+function tryUnmount(path: string): void {
+  try {
+    unmountSync(path)
+  } catch {
+    // Nothing is mounted there.
   }
 }

@@ -1,4 +1,5 @@
 /** What end-to-end tests, benchmarks and the quickstart share. */
+export { prepareCgroups } from './cgroups.js'
 export { type DaemonOptions, ourDaemon, startDaemon, type TestDaemon } from './daemon.js'
 export { type DockerdOptions, docker, startDockerd, type TestDockerd } from './dockerd.js'
 export { type BuiltImage, buildBusyboxImage, buildImage } from './image.js'

@@ -20,6 +20,7 @@ import { EventsDefinition } from '@containerd-ts/api/containerd/services/events/
 import { DeleteResponse, TaskDefinition } from '@containerd-ts/api/containerd/task/v3/task'
 import { Any as AnyMessage } from '@containerd-ts/api/google/protobuf/any'
 import { createReaper, execute, makeFifo } from '@containerd-ts/linux'
+import { prepareCgroups } from '@containerd-ts/testkit'
 import { connectTtrpc, serveTtrpc, type TtrpcConnection } from '@containerd-ts/ttrpc'
 
 export const shimBinary = fileURLToPath(new URL('../../bin/containerd-shim', import.meta.url))
@@ -85,7 +86,12 @@ export function decodeEvent(any: Any): Record<string, unknown> {
   return type.decode(any.value) as Record<string, unknown>
 }
 
-export async function openStage(): Promise<Stage> {
+/** The OCI runtimes that everything is tested with. */
+export const runtimes = ['runc', 'crun'] as const
+
+/** `runtime` is that of containers whose options name none. */
+export async function openStage(runtime: (typeof runtimes)[number]): Promise<Stage> {
+  if (runtime === 'crun') prepareCgroups()
   const dir = mkdtempSync(join(tmpdir(), 'shim-'))
   // Of its own, as the runtime keeps the containers of all stages in one place.
   const namespace = basename(dir)
@@ -149,7 +155,7 @@ export async function openStage(): Promise<Stage> {
           action,
         ],
         cwd: bundleOf(id),
-        env: { ...process.env, TTRPC_ADDRESS: eventSocket, SHIM_SOCKET_DIR: socketDir, ...env },
+        env: { ...process.env, TTRPC_ADDRESS: eventSocket, SHIM_SOCKET_DIR: socketDir, CONTAINERD_SHIM_RUNTIME: runtime, ...env },
         group: 'process',
         separateErrors: true,
       })
@@ -180,6 +186,7 @@ export async function openStage(): Promise<Stage> {
           ...process.env,
           TTRPC_ADDRESS: eventSocket,
           SHIM_SOCKET_DIR: socketDir,
+          CONTAINERD_SHIM_RUNTIME: runtime,
           ...(scope === undefined ? {} : { CONTAINERD_SHIM_SCOPE: scope }),
         },
         group: 'process',

@@ -5,12 +5,12 @@ import { Status } from '@containerd-ts/api/containerd/v1/types/task'
 import { cgroupAt, cgroupOf } from '@containerd-ts/cgroups'
 import { oomScoreAdj } from '@containerd-ts/linux'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { execSpec, isAlive, leftovers, openStage, type Shim, type Stage } from './driver.js'
+import { execSpec, isAlive, leftovers, openStage, runtimes, type Shim, type Stage } from './driver.js'
 
-describe.runIf(process.getuid?.() === 0)('a container of a shim', () => {
+describe.runIf(process.getuid?.() === 0).each(runtimes)('a container of a shim, with %s', (runtime) => {
   let stage: Stage
   beforeEach(async () => {
-    stage = await openStage()
+    stage = await openStage(runtime)
   })
   afterEach(async () => {
     await stage.close()
@@ -131,7 +131,7 @@ describe.runIf(process.getuid?.() === 0)('a container of a shim', () => {
     const shim = await stage.start('c1')
     await expect(shim.tasks.create({ id: 'c1', bundle })).rejects.toMatchObject({
       code: 'Unknown',
-      message: expect.stringMatching(/^OCI runtime create failed: .*no-such-program.*executable file not found in \$PATH/),
+      message: expect.stringMatching(/^OCI runtime create failed: (?=.*no-such-program).*executable file.* not found in \$PATH/),
     })
     const value = Options.encode(Options.fromPartial({ binaryName: 'no-runc' })).finish()
     await expect(

@@ -10,6 +10,7 @@ import {
   exec,
   findLeaks,
   ourDaemon,
+  prepareCgroups,
   runInTerminal,
   startDockerd,
   type TestDockerd,
@@ -76,13 +77,18 @@ describe.runIf(isRoot)('dockerd on the socket of a containerd', () => {
   let dockerd: TestDockerd
   let image: string
   const startDocker = () =>
-    startDockerd({ dir: join(env.dir, 'docker'), containerd: env.daemon.address, args: ['--live-restore'] })
+    startDockerd({
+      dir: join(env.dir, 'docker'),
+      containerd: env.daemon.address,
+      args: ['--live-restore', '--add-runtime', 'crun=/usr/bin/crun'],
+    })
   const docker = (...args: string[]) => dockerd.mustDocker(args)
   const detached = (name: string, options: readonly string[], ...command: string[]) =>
     docker('run', '--detach', '--name', name, ...quietly, ...options, image, ...command)
   const inspect = (name: string, template: string) => docker('inspect', '--format', template, name)
 
   beforeAll(async () => {
+    prepareCgroups()
     env = await startEnvironment()
     dockerd = await startDocker()
     image = env.ref
@@ -252,6 +258,31 @@ describe.runIf(isRoot)('dockerd on the socket of a containerd', () => {
       codes.map((n) => dockerd.docker(['run', '--rm', ...quietly, image, 'sh', '-c', `echo out ${n}; exit ${n}`])),
     )
     expect(results).toEqual(codes.map((n) => ({ code: n, stdout: `out ${n}\n`, stderr: '' })))
+  })
+
+  test('crun is another runtime', async () => {
+    const options = ['--runtime', 'crun', '--memory', '24m', '--memory-swap', '24m']
+    expect(await dockerd.docker(['run', '--rm', ...quietly, ...options, image, 'sh', '-c', 'echo out; exit 7'])).toEqual({
+      code: 7,
+      stdout: 'out\n',
+      stderr: '',
+    })
+    // dockerd recognises only runc's words for it.
+    expect(await dockerd.docker(['run', '--rm', ...quietly, ...options, image, 'no-such-command'])).toMatchObject({
+      code: 125,
+      stderr: expect.stringContaining('not found in $PATH'),
+    })
+    await detached('by-crun', options, 'sh', '-c', 'test -e /hungry && exec tail /dev/zero; sleep 1000')
+    expect(await docker('exec', 'by-crun', 'touch', '/hungry')).toBe('')
+    expect(await docker('top', 'by-crun', '-o', 'pid,args')).toContain('sleep 1000')
+    expect(await docker('stats', '--no-stream', '--format', '{{.MemUsage}}', 'by-crun')).toMatch(/ \/ 24MiB$/)
+    await docker('pause', 'by-crun')
+    await docker('unpause', 'by-crun')
+    await docker('stop', '--time', '0', 'by-crun')
+    await docker('start', 'by-crun')
+    expect(await docker('wait', 'by-crun')).toBe('137')
+    expect(await inspect('by-crun', '{{.State.OOMKilled}}')).toBe('true')
+    await docker('rm', 'by-crun')
   })
 
   test.each(['SIGTERM', 'SIGKILL'] as const)('containers live through the end of dockerd by %s', async (signal) => {

@@ -1,15 +1,15 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
-import { eventually, ourDaemon } from '@containerd-ts/testkit'
+import { eventually, ourDaemon, prepareCgroups } from '@containerd-ts/testkit'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Environment, startEnvironment } from './environment.js'
 
 const debianShim = '/usr/bin/containerd-shim-runc-v2'
 const ourShim = resolve(ourDaemon, '../../../containerd-shim/bin/containerd-shim')
 
-const withShim = (shim: string) => `version = 2
+const shimManager = (line: string) => `version = 2
 [plugins."io.containerd.shim.v1.manager"]
-  shim = "${shim}"
+  ${line}
 `
 
 interface Combination {
@@ -19,21 +19,23 @@ interface Combination {
   config?: string
   /** Arguments of `ctr run`. */
   runtime: readonly string[]
+  /** Whether another shim takes over when one is killed. */
+  takenOver?: boolean
 }
 
 const combinations: readonly Combination[] = [
   { name: "containerd's shim by its path below our daemon", runtime: ['--runtime', debianShim] },
-  { name: "containerd's shim by configuration below our daemon", config: withShim(debianShim), runtime: [] },
+  { name: "containerd's shim by configuration below our daemon", config: shimManager(`shim = "${debianShim}"`), runtime: [] },
   {
     name: "our shim by its path below Debian's containerd",
     command: 'containerd',
     runtime: ['--runtime', ourShim],
-    shim: ourShim,
   },
+  { name: 'our shim with crun by configuration', config: shimManager('oci_runtime = "crun"'), runtime: [], takenOver: true },
 ]
 
 // Shims and daemons of both projects with each other, driven by Debian's ctr. Needs root.
-describe.runIf(process.getuid?.() === 0).each(combinations)('$name', ({ name, command, config, runtime }) => {
+describe.runIf(process.getuid?.() === 0).each(combinations)('$name', ({ name, command, config, runtime, takenOver }) => {
   let env: Environment
   const ns = `shims-${process.pid}-${combinations.findIndex((combination) => combination.name === name)}`
   const ctr = (...args: string[]) => env.daemon.mustCtr(['-n', ns, ...args])
@@ -60,6 +62,7 @@ describe.runIf(process.getuid?.() === 0).each(combinations)('$name', ({ name, co
   }
 
   beforeAll(async () => {
+    prepareCgroups()
     env = await startEnvironment({
       ...(command === undefined ? {} : { command }),
       ...(config === undefined ? {} : { config }),
@@ -81,7 +84,7 @@ describe.runIf(process.getuid?.() === 0).each(combinations)('$name', ({ name, co
     expect(output.stdout).toBe(Array.from({ length: 100_000 }, (_, n) => `${n + 1}\n`).join(''))
     expect(await run(['--rm'], 'missing', 'no-such-command')).toMatchObject({
       code: 1,
-      stderr: expect.stringContaining('executable file not found in $PATH'),
+      stderr: expect.stringMatching(/executable file.* not found in \$PATH/),
     })
   })
 
@@ -121,7 +124,14 @@ describe.runIf(process.getuid?.() === 0).each(combinations)('$name', ({ name, co
     await ctr('containers', 'rm', 'survivor')
   })
 
-  test('what a killed shim leaves is cleared away', async () => {
+  test.runIf(takenOver)('what a killed shim leaves goes on', async () => {
+    await run(['-d'], 'orphan', 'sleep', '1000')
+    for (const pid of await shims()) process.kill(pid, 'SIGKILL')
+    expect(await ctr('tasks', 'exec', '--exec-id', 'after', 'orphan', 'echo', 'still here')).toBe('still here\n')
+    await removed('orphan')
+  })
+
+  test.runIf(!takenOver)('what a killed shim leaves is cleared away', async () => {
     await run(['-d'], 'orphan', 'sleep', '1000')
     for (const pid of await shims()) process.kill(pid, 'SIGKILL')
     await eventually('the task is gone', async () => ((await ctr('tasks', 'ls', '-q')).trim() === '' ? true : undefined))
