@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { createHash, randomBytes } from 'node:crypto'
 import type { ContentStore, ContentWriter, Context } from '@containerd-ts/interface'
+import { eachTest } from './each-test.js'
 import { collect, failsWith, stampedWithin } from './expect.js'
 import type { TestApi } from './test-api.js'
 
@@ -15,18 +16,12 @@ export interface ContentStoreUnderTest {
 }
 
 /** What every {@link ContentStore} must do, one store for each test. */
-export function contentStoreSuite({ describe, it }: TestApi, open: () => Promise<ContentStoreUnderTest>): void {
+export function contentStoreSuite(api: TestApi, open: () => Promise<ContentStoreUnderTest>): void {
+  const onStore = eachTest(api, open)
   const test = (name: string, run: (store: ContentStore, ctx: Context) => Promise<void>) =>
-    it(name, async () => {
-      const { store, ctx, close } = await open()
-      try {
-        await run(store, ctx)
-      } finally {
-        await close()
-      }
-    })
+    onStore(name, ({ store, ctx }) => run(store, ctx))
 
-  describe('content store', () => {
+  api.describe('content store', () => {
     test('a blob arrives in pieces and is read in pieces', async (store, ctx) => {
       const bytes = randomBytes(3 * 1024 * 1024 + 17)
       const writer = await stampedWithin(
