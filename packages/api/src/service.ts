@@ -38,17 +38,20 @@ export type ResponseOf<M extends MethodDefinition> = M['responseStream'] extends
   ? AsyncIterable<Message<M['responseType']>>
   : Promise<Message<M['responseType']>>
 
-/** What a handler of method `M` may give back: a stream's messages may be encoded already. */
-type Answer<M extends MethodDefinition> = M['responseStream'] extends true
+/** What a handler of a streaming method `M` gives back that may have encoded its messages already. */
+type EncodedResponseOf<M extends MethodDefinition> = M['responseStream'] extends true
   ? AsyncIterable<Message<M['responseType']> | EncodedMessage>
   : ResponseOf<M>
 
 /**
  * The implementation of a service, independent of the transport. `C` is the context that the server makes of each call.
- * A method left out is answered `Unimplemented`.
+ * A method left out is answered `Unimplemented`. Those of `E` may give back encoded messages.
  */
-export type Handlers<D extends ServiceDefinition, C> = {
-  readonly [K in keyof D['methods']]?: (ctx: C, request: RequestOf<D['methods'][K]>) => Answer<D['methods'][K]>
+export type Handlers<D extends ServiceDefinition, C, E extends keyof D['methods'] = never> = {
+  readonly [K in keyof D['methods']]?: (
+    ctx: C,
+    request: RequestOf<D['methods'][K]>,
+  ) => K extends E ? EncodedResponseOf<D['methods'][K]> : ResponseOf<D['methods'][K]>
 }
 
 export interface CallOptions {

@@ -20,6 +20,9 @@ export interface ServicePlugin {
 }
 
 /** Pairs a service definition with handlers of matching types. */
-export function bindService<D extends ServiceDefinition>(definition: D, handlers: Handlers<D, Context>): BoundService {
+export function bindService<D extends ServiceDefinition>(
+  definition: D,
+  handlers: Handlers<D, Context, keyof D['methods']>,
+): BoundService {
   return { definition, handlers: handlers as BoundService['handlers'] }
 }

@@ -2,11 +2,13 @@ import { now, type Timestamp } from '@containerd-ts/api'
 import { fieldOfLabels, parseFilters } from '@containerd-ts/filters'
 import {
   AlreadyExistsError,
+  background,
   type Context,
   FailedPreconditionError,
   InvalidArgumentError,
   isAlreadyExists,
   isNotFound,
+  isUnavailable,
   type Labels,
   type Mount,
   NotFoundError,
@@ -21,12 +23,13 @@ import {
   withoutEmptyLabels,
 } from '@containerd-ts/interface'
 import type { Transaction, View } from './database.js'
-import { attach, detach, ensureNamespace, type StoreDeps } from './deps.js'
+import { withDeadline } from './deadline.js'
+import { attach, detach, ensureNamespace, requireLease, type StoreDeps } from './deps.js'
 import { eventTypes } from './event-types.js'
 import { KeyedMutex } from './keyed-mutex.js'
 import type { Sequence } from './sequence.js'
 import type { SharedLock } from './shared-lock.js'
-import { type SnapshotRecord, snapshots } from './tables.js'
+import { type CommittingSnapshot, leases, type SnapshotRecord, snapshots } from './tables.js'
 
 const targetLabel = 'containerd.io/snapshot.ref'
 const inheritedPrefix = 'containerd.io/snapshot/'
@@ -208,22 +211,38 @@ export function createSnapshotView(deps: SnapshotDeps): Snapshotter {
     parent: string,
   ): Promise<void> {
     if (name === '') throw new InvalidArgumentError('snapshot name must not be empty')
+    if (view.get(snapshots, namespace, snapshotter, key)?.committing !== undefined) await resumeCommit(deps, namespace, key)
     await failIfThere(ctx, namespace, name, `snapshot ${quote(name)}`)
     const current = requireRecord(view, namespace, snapshotter, key)
+    requireLease(view, ctx, namespace)
     const backendParent = parent === '' ? '' : parentOf(view, namespace, parent)
     const committed = await backendName(namespace, name)
-    await backend.commit(ctx, committed, current.backend, {
-      labels: inheritedLabels(labels),
-      ...(backendParent !== '' && { parent: backendParent }),
-    })
+    const { lease = '' } = ctx
+    // Without this a crash after the backend's commit would leave a name for what is not there any more.
+    const committing = { name, backend: committed, parent: current.parent || parent, labels, lease }
+    const intent = { ...current, committing }
+    await update((tx) => tx.put(snapshots, [namespace, snapshotter, key], intent), { durable: false })
     try {
-      await record(ctx, namespace, name, { backend: committed, parent: current.parent || parent, labels }, (tx) => {
-        tx.delete(snapshots, namespace, snapshotter, key)
-        detach(tx, ctx, namespace, leaseType, key)
+      await backend.commit(ctx, committed, current.backend, {
+        labels: inheritedLabels(labels),
+        ...(backendParent !== '' && { parent: backendParent }),
       })
     } catch (error) {
-      // The active snapshot is no more, and nothing names the committed one.
-      dirty.addSnapshot(snapshotter, committed)
+      await update((tx) => withdrawCommit(tx, snapshotter, namespace, key, intent), { durable: false }).catch(() => {})
+      throw error
+    }
+    try {
+      await update((tx) => {
+        parentOf(tx, namespace, committing.parent)
+        requireLease(tx, ctx, namespace)
+        finishCommit(tx, snapshotter, namespace, key, committing)
+      })
+    } catch (error) {
+      // What the disk refuses now can be ended later. Otherwise the active snapshot is no more, and nothing names the committed one.
+      if (!isUnavailable(error)) {
+        await update((tx) => tx.delete(snapshots, namespace, snapshotter, key))
+        dirty.addSnapshot(snapshotter, committed)
+      }
       throw error
     }
   }
@@ -267,13 +286,11 @@ export function createSnapshotView(deps: SnapshotDeps): Snapshotter {
     namespace: string,
     name: string,
     fields: Pick<SnapshotRecord, 'backend' | 'parent' | 'labels'>,
-    also: (tx: Transaction) => void = () => {},
   ): Promise<void> {
     const createdAt: Timestamp = now()
     await update((tx) => {
       if (tx.get(snapshots, namespace, snapshotter, name) !== undefined) throw new AlreadyExistsError(`snapshot ${quote(name)}`)
       parentOf(tx, namespace, fields.parent)
-      also(tx)
       attach(tx, ctx, namespace, leaseType, name)
       ensureNamespace(tx, namespace)
       tx.put(snapshots, [namespace, snapshotter, name], { ...fields, createdAt, updatedAt: createdAt })
@@ -291,6 +308,60 @@ export function createSnapshotView(deps: SnapshotDeps): Snapshotter {
   async function backendName(namespace: string, key: string): Promise<string> {
     return `${namespace}/${await deps.sequence.next()}/${key}`
   }
+}
+
+/** Ends the commits that were under way when the daemon was killed. */
+export async function resumeCommits(deps: SnapshotDeps, deadlineMs: number): Promise<void> {
+  const { view, name: snapshotter, log } = deps
+  for (const { id, record } of view.scan(snapshots)) {
+    const [namespace = '', owner, key = ''] = id
+    if (owner !== snapshotter || record.committing === undefined) continue
+    await withDeadline(`snapshotter ${snapshotter}`, deadlineMs, () => resumeCommit(deps, namespace, key)).catch(
+      (error: unknown) => log.warn('cannot tell what became of a commit', { snapshotter, namespace, key, error }),
+    )
+  }
+}
+
+/** Ends a commit that was interrupted: the backend has made it, or it has not. */
+async function resumeCommit({ view, update, backend, name: snapshotter, log }: SnapshotDeps, namespace: string, key: string) {
+  const record = view.get(snapshots, namespace, snapshotter, key)
+  const committing = record?.committing
+  if (record === undefined || committing === undefined) return
+  const made = await backend.stat(background(namespace, { log }), committing.backend).then(
+    () => true,
+    (error: unknown) => {
+      if (!isNotFound(error)) throw error
+      return false
+    },
+  )
+  await update((tx) => {
+    if (made) finishCommit(tx, snapshotter, namespace, key, committing)
+    else withdrawCommit(tx, snapshotter, namespace, key, record)
+  })
+}
+
+/** The committed snapshot takes the place of the active one, also in leases. */
+function finishCommit(
+  tx: Transaction,
+  snapshotter: string,
+  namespace: string,
+  key: string,
+  { name, backend, parent, labels, lease }: CommittingSnapshot,
+): void {
+  const leased = background(namespace, { lease })
+  const createdAt = now()
+  tx.delete(snapshots, namespace, snapshotter, key)
+  tx.put(snapshots, [namespace, snapshotter, name], { backend, parent, labels, createdAt, updatedAt: createdAt })
+  // The lease may be gone since.
+  if (tx.get(leases, namespace, lease) === undefined) return
+  detach(tx, leased, namespace, `snapshots/${snapshotter}`, key)
+  attach(tx, leased, namespace, `snapshots/${snapshotter}`, name)
+}
+
+function withdrawCommit(tx: Transaction, snapshotter: string, namespace: string, key: string, intent: SnapshotRecord): void {
+  if (tx.get(snapshots, namespace, snapshotter, key)?.committing?.backend !== intent.committing?.backend) return
+  const { committing: _, ...record } = intent
+  tx.put(snapshots, [namespace, snapshotter, key], record)
 }
 
 function lockKey(namespace: string, name: string): string {

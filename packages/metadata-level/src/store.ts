@@ -27,7 +27,7 @@ import { createNamespaceStore } from './namespaces.js'
 import { finishRepair } from './repair.js'
 import { Sequence } from './sequence.js'
 import { SharedLock } from './shared-lock.js'
-import { createSnapshotView } from './snapshots.js'
+import { createSnapshotView, resumeCommits } from './snapshots.js'
 import { images, snapshots, tables } from './tables.js'
 
 export interface MetadataStoreOptions {
@@ -83,6 +83,15 @@ export async function createMetadataStore(options: MetadataStoreOptions): Promis
     return lock
   }
   const sequence = new Sequence(deps)
+  const deadlineMs = options.backendTimeoutMs ?? defaultBackendTimeoutMs
+  const snapshotDeps = [...options.snapshotters].map(([name, backend]) => ({
+    ...deps,
+    name,
+    backend,
+    lock: lockOf(name),
+    sequence,
+  }))
+  await Promise.all(snapshotDeps.map((each) => resumeCommits(each, deadlineMs)))
   const limbo = new Limbo()
   const cleanups = new Cleanups(log)
   let collecting: Promise<unknown> = Promise.resolve()
@@ -90,7 +99,7 @@ export async function createMetadataStore(options: MetadataStoreOptions): Promis
   /** Backends whose sweep fails are looked at as a whole the next time. */
   async function sweep(): Promise<void> {
     const { blobs, ingests, snapshots } = dirty
-    const sweepDeps = { view: database, dirty, log, deadlineMs: options.backendTimeoutMs ?? defaultBackendTimeoutMs }
+    const sweepDeps = { view: database, dirty, log, deadlineMs }
     const sweeps: Promise<void>[] = []
     if (!blobs.isEmpty || !ingests.isEmpty) {
       sweeps.push(
@@ -106,7 +115,7 @@ export async function createMetadataStore(options: MetadataStoreOptions): Promis
       if (snapshotter === undefined || suspects.isEmpty) continue
       const work = async () => {
         await sweepSnapshots({ ...sweepDeps, lock: lockOf(name) }, name, snapshotter)
-        await cleanups.run(name, snapshotter, sweepDeps.deadlineMs)
+        await cleanups.run(name, snapshotter, deadlineMs)
       }
       sweeps.push(
         work().catch((error: unknown) => {
@@ -137,12 +146,7 @@ export async function createMetadataStore(options: MetadataStoreOptions): Promis
 
   return {
     content: createContentView({ ...deps, backend, lock: contentLock, limbo }, options.contentSharingPolicy ?? 'shared'),
-    snapshotters: new Map(
-      [...options.snapshotters].map(([name, snapshotter]) => [
-        name,
-        createSnapshotView({ ...deps, name, backend: snapshotter, lock: lockOf(name), sequence }),
-      ]),
-    ),
+    snapshotters: new Map(snapshotDeps.map((each) => [each.name, createSnapshotView(each)])),
     images: createImageStore(deps),
     containers: createContainerStore(deps),
     namespaces: createNamespaceStore(deps),

@@ -65,6 +65,19 @@ export interface SnapshotRecord {
   labels: Labels
   createdAt: Timestamp
   updatedAt: Timestamp
+  /** What it is becoming: the backend may have committed it already. */
+  committing?: CommittingSnapshot
+}
+
+/** A committed snapshot to be. */
+export interface CommittingSnapshot {
+  name: string
+  /** Its key in the backend. */
+  backend: string
+  parent: string
+  labels: Labels
+  /** The lease that is to keep it, empty for none. */
+  lease: string
 }
 
 export interface LeaseRecord {

@@ -1,3 +1,4 @@
+import { rm } from 'node:fs/promises'
 import { background, isAlreadyExists, isNotFound } from '@containerd-ts/interface'
 import { describe, expect, it } from 'vitest'
 import { fakeSnapshotter } from './fake-snapshotter.js'
@@ -91,6 +92,40 @@ describe('a namespaced snapshotter', () => {
     expect({ parent, labels }).toEqual({ parent: 'base', labels: { kept: '2' } })
     expect([...infos.values()].map((info) => info.parent)).toEqual(['', 'n/2/base'])
     await close()
+  })
+
+  it('ends a commit that was interrupted behind the backend, or before it', async () => {
+    for (const made of [true, false]) {
+      const fake = fakeSnapshotter()
+      const dying = {
+        ...fake.snapshotter,
+        commit: async (...args: Parameters<typeof fake.snapshotter.commit>) => {
+          if (made) await fake.snapshotter.commit(...args)
+          // The daemon is killed here: nobody hears of it.
+          return new Promise<never>(() => {})
+        },
+      }
+      const fixture = await openFixture({ snapshotters: new Map([['s', dying]]) })
+      await fixture.metadata.leases.create(ctx, { id: 'l', labels: {} })
+      const labels = { 'containerd.io/gc.root': 'x' }
+      await fixture.metadata.snapshotters.get('s')?.prepare(leased, 'active', '')
+      void fixture.metadata.snapshotters.get('s')?.commit(leased, 'committed', 'active', { labels })
+      await new Promise((resolve) => setTimeout(resolve, 20))
+      // Sweeps keep their hands off.
+      await fixture.metadata.collectGarbage(ctx.signal)
+      expect(fake.infos.size).toBe(1)
+      await fixture.metadata.close()
+
+      const metadata = await fixture.open()
+      const view = metadata.snapshotters.get('s')
+      const [there, gone] = made ? ['committed', 'active'] : ['active', 'committed']
+      expect((await view?.stat(ctx, there))?.labels).toEqual(made ? labels : {})
+      expect(isNotFound(await failure(view?.stat(ctx, gone) ?? Promise.resolve()))).toBe(true)
+      expect(await metadata.leases.listResources(ctx, 'l')).toEqual([{ type: 'snapshots/s', id: there }])
+      await metadata.close()
+      await fixture.content.close()
+      await rm(fixture.root, { recursive: true })
+    }
   })
 
   it('leaves out of lists what the backend has lost', async () => {

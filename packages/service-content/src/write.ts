@@ -64,6 +64,7 @@ export async function* write(
       } else if (request.action === WriteAction.WRITE || request.action === WriteAction.COMMIT) {
         await append(writer, request)
         answer.offset = writer.status().offset
+        // containerd tells the time of the last STAT again; clients that look at it want to know when this was.
         answer.updatedAt = writer.status().updatedAt
         if (request.action === WriteAction.COMMIT) {
           const info = await writer.commit(ctx, { sizeBytes: sticky.total, expected: sticky.expected, labels: request.labels })

@@ -93,7 +93,11 @@ export async function sweepSnapshots(deps: SweepDeps, name: string, backend: Sna
     keys,
     () => {
       const named = new Set<string>()
-      for (const { id, record } of view.scan(snapshots)) if (id[1] === name) named.add(record.backend)
+      for (const { id, record } of view.scan(snapshots)) {
+        if (id[1] !== name) continue
+        named.add(record.backend)
+        if (record.committing !== undefined) named.add(record.committing.backend)
+      }
       return async (key) => {
         if (named.has(key)) return
         const removed = await attempt(log, { snapshotter: name, key }, () =>
