@@ -1,10 +1,11 @@
-import { UnavailableError } from '@containerd-ts/interface'
+import { isErrno, UnavailableError } from '@containerd-ts/interface'
 import { CommitMark } from './commit-mark.js'
 import { type DatabaseState, decodeState, difference, emptyState, encodeState, replaced, stateKey } from './database-state.js'
 import { composeKey, keyBytes, keyOfBytes, splitKey } from './key.js'
 import { damaged, type Level, openLevel, storedRecords } from './level.js'
 import { isVersionKey, migrate } from './migrations.js'
 import { checksum, seal, unseal } from './record-seal.js'
+import { Reserve } from './reserve.js'
 import { SortedMap } from './sorted-map.js'
 import { schema, type Table } from './tables.js'
 
@@ -94,6 +95,7 @@ export class Database implements CommittedView {
   readonly #tables: readonly Table<unknown>[]
   #loaded: Loaded
   readonly #mark: CommitMark
+  readonly #reserve: Reserve
   /** The newest write of each key that is not on disk yet. */
   readonly #pending = new Map<string, Write>()
   readonly #listeners = new Set<(change: Change) => void>()
@@ -115,6 +117,7 @@ export class Database implements CommittedView {
     this.#tables = tables
     this.#loaded = loaded
     this.#mark = mark
+    this.#reserve = new Reserve(path)
   }
 
   /**
@@ -126,7 +129,10 @@ export class Database implements CommittedView {
     try {
       const mark = CommitMark.open(path)
       mark.write(options.sync ? loaded.state.commits : 0)
-      return new Database(path, options, tables, loaded, mark)
+      const database = new Database(path, options, tables, loaded, mark)
+      // Without it this is a database on a full disk.
+      if (!database.#reserve.isHeld) await database.#reserve.take().catch(() => {})
+      return database
     } catch (error) {
       await loaded.level.close()
       throw error
@@ -157,7 +163,8 @@ export class Database implements CommittedView {
   }
 
   /**
-   * Runs `transaction` and settles when its writes are on disk. Nothing is written when it throws.
+   * Runs `transaction` and settles when its writes are on disk. Nothing is written when it throws. On a full disk only what deletes
+   * is written.
    *
    * @throws what the transaction throws, UnavailableError when the disk refuses.
    */
@@ -167,6 +174,10 @@ export class Database implements CommittedView {
       const writes = new Map<string, Write>()
       const effects: (() => void)[] = []
       const result = transaction(this.#transaction(writes, effects))
+      if (!this.#reserve.isHeld && [...writes.values()].some(({ value }) => value !== undefined)) {
+        resolve(this.#reserve.take().then(() => this.update(transaction, options), cannotWrite))
+        return
+      }
       for (const [key, write] of writes) this.#pending.set(key, write)
       this.#tell(writes)
       this.#queue.push({ writes, durable: options.durable ?? true, effects, resolve: () => resolve(result), reject })
@@ -232,6 +243,7 @@ export class Database implements CommittedView {
         await this.#write(commits)
       } catch (cause) {
         this.#doubtful = true
+        if (isDiskFull(cause)) await this.#reserve.release()
         this.#fail(commits, cause)
         continue
       }
@@ -271,8 +283,7 @@ export class Database implements CommittedView {
     const all = [...commits, ...this.#queue]
     this.#queue = []
     this.#pending.clear()
-    const reason = cause instanceof Error ? cause.message : String(cause)
-    for (const commit of all) commit.reject(new UnavailableError(`cannot write metadata: ${reason}`, { cause }))
+    for (const commit of all) commit.reject(writeError(cause))
   }
 
   /**
@@ -292,6 +303,22 @@ export class Database implements CommittedView {
     await this.#loaded.level.close()
     this.#mark.close()
   }
+}
+
+function writeError(cause: unknown): Error {
+  return new UnavailableError(`cannot write metadata: ${cause instanceof Error ? cause.message : String(cause)}`, { cause })
+}
+
+function cannotWrite(cause: unknown): never {
+  throw writeError(cause)
+}
+
+/** True for what LevelDB or the system says of a full disk. */
+function isDiskFull(error: unknown): boolean {
+  return (
+    isErrno(error, 'ENOSPC') ||
+    (error instanceof Error && (/no space left on device/i.test(error.message) || isDiskFull(error.cause)))
+  )
 }
 
 /** Opens a database, brings it to the present layout and reads it. */

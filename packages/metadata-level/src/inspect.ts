@@ -89,7 +89,7 @@ async function onCopy<T>(path: string, work: (copy: string) => Promise<T>): Prom
   const names = await readdir(path)
   const copy = await mkdtemp(join(tmpdir(), 'containerd-metadata-'))
   try {
-    for (const name of names) if (name !== 'LOCK') await copyFile(join(path, name), join(copy, name))
+    for (const name of names) if (name !== 'LOCK' && name !== 'RESERVE') await copyFile(join(path, name), join(copy, name))
     return await work(copy)
   } finally {
     await rm(copy, { recursive: true, force: true })
