@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { ensurePrograms, environment, root, run, setUpWorkspace } from './tools.mjs'
 
 const isRoot = process.getuid?.() === 0
-if (isRoot) ensurePrograms(['runc', 'busybox', 'ctr', 'crun', 'docker-registry', 'skopeo', 'dockerd', 'mkfs.btrfs'])
+if (isRoot) ensurePrograms(['runc', 'busybox', 'ctr', 'crun', 'docker-registry', 'skopeo', 'dockerd', 'mkfs.btrfs', 'setfattr'])
 setUpWorkspace()
 
 run('node', ['tooling/checks/manifests.mjs'])

@@ -60,6 +60,7 @@ const packages = {
   skopeo: 'skopeo',
   dockerd: 'docker.io',
   'mkfs.btrfs': 'btrfs-progs',
+  setfattr: 'attr',
 }
 
 /** Sees to it that programs are there: installs their Debian packages as root, or says which ones to install. */
