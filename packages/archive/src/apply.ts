@@ -33,6 +33,8 @@ export interface ApplyOptions {
   warn: (message: string) => void
 }
 
+const maxId = 0xffff_ffff
+
 /**
  * Unpacks a layer into the root directory of the calling thread, which must be confined to it: that is what keeps the names of an
  * archive from leading elsewhere. The umask must be 0.
@@ -84,6 +86,8 @@ export function applyLayer(tar: TarReader, options: ApplyOptions): number {
 
 function createEntry(tar: TarReader, header: TarHeader, path: string, options: ApplyOptions): void {
   try {
+    for (const id of [header.uid, header.gid])
+      if (id < 0 || id > maxId) throw new TarError(`owner ${header.uid}:${header.gid} of ${path} is out of range`)
     switch (header.type) {
       case TarType.Regular:
         createFile(tar, header, path, options)
@@ -126,7 +130,7 @@ function createFile(tar: TarReader, header: TarHeader, path: string, options: Ap
   const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW
   const fd = create(path, options, () => openSync(bytePath(path), flags, 0o600))
   try {
-    writeData(tar, header, fd)
+    writeData(path, tar, header, fd)
     fchownSync(fd, header.uid, header.gid)
     setXattrs(path, header, options)
     fchmodSync(fd, header.mode & 0o7777)
@@ -136,24 +140,32 @@ function createFile(tar: TarReader, header: TarHeader, path: string, options: Ap
   }
 }
 
-function writeData(tar: TarReader, header: TarHeader, fd: number): void {
+function writeData(path: string, tar: TarReader, header: TarHeader, fd: number): void {
   if (header.spans !== undefined) {
-    for (const { offset, length } of header.spans) copyData(tar, fd, length, offset)
+    for (const { offset, length } of header.spans) copyData(path, tar, fd, length, offset)
     ftruncateSync(fd, header.size)
     return
   }
-  copyData(tar, fd, header.storedSize, 0)
+  copyData(path, tar, fd, header.storedSize, 0)
 }
 
-function copyData(tar: TarReader, fd: number, length: number, position: number): void {
+function copyData(path: string, tar: TarReader, fd: number, length: number, position: number): void {
   for (let remaining = length; remaining > 0; ) {
-    const bytes = tar.read(remaining)
+    const bytes = readOf(path, tar, remaining)
     for (let written = 0; written < bytes.length; ) {
       const count = writeSync(fd, bytes, written, bytes.length - written, position)
       written += count
       position += count
     }
     remaining -= bytes.length
+  }
+}
+
+function readOf(path: string, tar: TarReader, max: number): Buffer {
+  try {
+    return tar.read(max)
+  } catch (error) {
+    throw error instanceof TarError ? new TarError(`${error.message} in the data of ${path}`) : error
   }
 }
 

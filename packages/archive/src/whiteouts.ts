@@ -73,8 +73,12 @@ function resolvedBelow(root: string, written: ReadonlySet<string>): Set<string> 
 
 /** For the upper directory of an overlay, which marks what it hides instead of removing it. */
 export function overlayWhiteouts(): Whiteouts {
+  // As the names were written. A directory in such a place must not show what was hidden there.
+  const hidden = new Set<string>()
   return {
-    unpacked() {},
+    unpacked(path) {
+      if (hidden.delete(path) && isDirectory(path)) setXattr(bytePath(path), opaqueXattr, Buffer.from('y'))
+    },
     remove(path, { uid, gid }) {
       const hide = () => makeNode(bytePath(path), FileType.Character)
       if (!unlessExists(hide) && !isWhiteout(path)) {
@@ -82,6 +86,7 @@ export function overlayWhiteouts(): Whiteouts {
         hide()
       }
       changeOwner(path, uid, gid)
+      hidden.add(path)
     },
     opaque(directory) {
       setXattr(bytePath(directory), opaqueXattr, Buffer.from('y'))

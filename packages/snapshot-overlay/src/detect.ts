@@ -1,12 +1,14 @@
 import { existsSync } from 'node:fs'
 import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { inUserNamespace, mount, unmount } from '@containerd-ts/linux'
+import { inUserNamespace, mount, UnmountFlag, unmount } from '@containerd-ts/linux'
 
 /** Whether overlayfs works on a directory, and if not, why. */
 export type Detected =
   /** Options that every mount needs here. */
   { readonly options: readonly string[] } | { readonly reason: string }
+
+const prefix = 'check-overlayfs-'
 
 /**
  * Tries an overlay on the directory, making it where missing: kernels without overlayfs, filesystems that cannot be its upper layer
@@ -14,7 +16,8 @@ export type Detected =
  */
 export async function detectOverlay(root: string): Promise<Detected> {
   await mkdir(root, { recursive: true, mode: 0o700 })
-  const trial = await mkdtemp(join(root, 'check-overlayfs-'))
+  await removeTrials(root)
+  const trial = await mkdtemp(join(root, prefix))
   try {
     const [lower, upper, work, merged] = ['lower', 'upper', 'work', 'merged'].map((name) => join(trial, name)) as [
       string,
@@ -42,6 +45,16 @@ export async function detectOverlay(root: string): Promise<Detected> {
   } catch (error) {
     return { reason: error instanceof Error ? error.message : String(error) }
   } finally {
+    await rm(trial, { recursive: true, force: true })
+  }
+}
+
+/** What a daemon has left that was killed while it tried. */
+async function removeTrials(root: string): Promise<void> {
+  for (const name of await readdir(root)) {
+    if (!name.startsWith(prefix)) continue
+    const trial = join(root, name)
+    await unmount(join(trial, 'merged'), UnmountFlag.Detach).catch(() => {})
     await rm(trial, { recursive: true, force: true })
   }
 }

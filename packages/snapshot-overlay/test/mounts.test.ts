@@ -1,8 +1,10 @@
-import { chown, mkdtemp, readdir, rm, stat } from 'node:fs/promises'
+import { chown, mkdir, mkdtemp, readdir, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { background, type Snapshotter } from '@containerd-ts/interface'
+import { mountAll, readMountInfo } from '@containerd-ts/mount'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { detectOverlay } from '../src/detect.js'
 import { openOverlaySnapshotter } from '../src/snapshotter.js'
 
 const ctx = background()
@@ -67,6 +69,18 @@ describe.runIf(process.getuid?.() === 0)('overlay (needs root to own directories
     ).rejects.toMatchObject({
       code: 'InvalidArgument',
     })
+  })
+
+  test('what a daemon has left that was killed while it tried overlayfs is taken away', async () => {
+    const trial = join(root, 'check-overlayfs-left')
+    for (const name of ['lower', 'upper', 'work', 'merged']) await mkdir(join(trial, name), { recursive: true })
+    const options = [`lowerdir=${trial}/lower`, `upperdir=${trial}/upper`, `workdir=${trial}/work`]
+    await mountAll([{ type: 'overlay', source: 'overlay', target: '', options }], join(trial, 'merged'))
+    const detected = await detectOverlay(root)
+    expect(detected).toHaveProperty('options')
+    expect((await readdir(root)).filter((name) => name.startsWith('check-'))).toEqual([])
+    expect((await readMountInfo()).filter(({ mountPoint }) => mountPoint.startsWith(root))).toEqual([])
+    expect(await detectOverlay('/proc/nowhere').catch((error) => error.code)).toBe('ENOENT')
   })
 
   test('directories of removed snapshots go with the clean-up, or at the next start', async () => {

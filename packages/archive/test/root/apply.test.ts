@@ -275,6 +275,37 @@ describe.runIf(process.getuid?.() === 0)('whiteouts', () => {
     expect(readdirSync(at('d'), { recursive: true }).sort()).toEqual(['later', 'new', 'new/file', 'through'])
   })
 
+  test('a directory in the place of what its own layer hides shows nothing of that', async () => {
+    const [lower, upper, work, merged] = ['lower', 'upper', 'work', 'merged'].map((name) => join(dir, name)) as [
+      string,
+      string,
+      string,
+      string,
+    ]
+    for (const path of [lower, upper, work, merged]) mkdirSync(path)
+    const entries = [
+      { name: 'd/.wh.sub' },
+      directory('d/sub/'),
+      { name: 'd/sub/new' },
+      { name: 'd/.wh.old' },
+      { name: 'd/old', data: 'new' },
+    ]
+    existing(root)
+    await apply(entries)
+    existing(lower)
+    await apply(entries, { kind: 'overlay', upper, lowers: [lower] })
+    const options = [`lowerdir=${lower}`, `upperdir=${upper}`, `workdir=${work}`]
+    await mountAll([{ type: 'overlay', source: 'overlay', target: '', options }], merged)
+    try {
+      for (const tree of [root, merged]) {
+        expect(readdirSync(join(tree, 'd/sub'))).toEqual(['new'])
+        expect(readFileSync(join(tree, 'd/old'), 'utf8')).toBe('new')
+      }
+    } finally {
+      await unmountAll(merged)
+    }
+  })
+
   test('in an overlay become its own marks, and the merged tree shows the same', async () => {
     const [lower, upper, work, merged] = ['lower', 'upper', 'work', 'merged'].map((name) => join(dir, name)) as [
       string,
