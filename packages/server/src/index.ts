@@ -12,6 +12,7 @@ export {
 export { type ConfigDocument, loadConfigFile } from './config/load.js'
 export { migrate } from './config/migrate.js'
 export { printToml } from './config/print.js'
+export { configReference } from './config/reference.js'
 export { ConfigFileError } from './config/toml.js'
 export { type FoundPlugin, findPlugins } from './external/find.js'
 export { type ExternalPlugin, type ExternalPluginOptions, externalPluginType, loadExternalPlugins } from './external/load.js'

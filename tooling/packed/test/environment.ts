@@ -8,6 +8,8 @@ import { type PackageRegistry, packWorkspace, servePackages } from '../src/index
 /** An empty directory outside of the workspace, and a registry that has the packages. */
 export interface Outside {
   readonly dir: string
+  /** Names of all packages. */
+  readonly packages: readonly string[]
   /** Runs a program there, or in a directory below, with npm looking into the registry. @throws Error with the output when it fails. */
   run(command: readonly [string, ...string[]], cwd?: string): Promise<string>
   /** As `run`, but failure is an answer. */
@@ -23,10 +25,12 @@ export async function openOutside(): Promise<Outside> {
   await chmod(dir, 0o755)
   const tarballs = join(dir, 'tarballs')
   await mkdir(tarballs)
-  const registry: PackageRegistry = await servePackages(await packWorkspace(tarballs), dir)
+  const packages = await packWorkspace(tarballs)
+  const registry: PackageRegistry = await servePackages(packages, dir)
   const env = { ...process.env, ...registry.env }
   return {
     dir,
+    packages: [...packages.keys()],
     run: ([command, ...args], cwd = '.') => mustExec(command, args, { cwd: join(dir, cwd), env, timeoutMs: 120_000 }),
     attempt: ([command, ...args], cwd = '.') => exec(command, args, { cwd: join(dir, cwd), env, timeoutMs: 120_000 }),
     async directory(name) {

@@ -2,6 +2,7 @@ import { cp, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { exec } from '@containerd-ts/testkit'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { firstTypeScript } from '../src/index.js'
 import { type Outside, openOutside, whileServing } from './environment.js'
 
 // npm installs what the packages depend on.
@@ -25,26 +26,7 @@ describe('libraries', () => {
   })
 
   test('a content store and a metadata database in ten lines, without root and without a daemon', async () => {
-    const source = `import { createContentStore } from '@containerd-ts/content-local/store'
-import { createExchange } from '@containerd-ts/events-exchange/exchange'
-import { background } from '@containerd-ts/interface'
-import { createMetadataStore } from '@containerd-ts/metadata-level/store'
-const [root, ctx] = [process.argv[2], background('default')]
-const content = await createContentStore({ root: root + '/content' })
-const metadata = await createMetadataStore({ path: root + '/meta', content, snapshotters: new Map(), events: createExchange() })
-await metadata.namespaces.create(ctx, { name: 'default', labels: {} })
-const writer = await metadata.content.writer(ctx, { ref: 'hello' })
-await writer.write(Buffer.from('hello, content store'))
-const { digest } = await writer.commit(ctx, {})
-const reader = await metadata.content.reader(ctx, digest)
-const bytes = Buffer.alloc(reader.sizeBytes)
-await reader.read(bytes, 0)
-console.log(process.getuid(), digest, bytes.toString())
-await reader.close()
-await metadata.close()
-await content.close()
-`
-    await writeFile(join(outside.dir, 'libraries/embed.js'), source)
+    await writeFile(join(outside.dir, 'libraries/embed.js'), firstTypeScript('docs/getting-started.md'))
     const data = await outside.directory('data')
     const command: [string, ...string[]] = ['node', 'embed.js', data]
     if (isRoot) {
@@ -59,20 +41,7 @@ await content.close()
   })
 
   test('a daemon of six plugins has those and nothing else', async () => {
-    const source = `import { serve } from '@containerd-ts/server'
-import '@containerd-ts/content-local'
-import '@containerd-ts/events-exchange'
-import '@containerd-ts/metadata-level'
-import '@containerd-ts/service-content'
-import '@containerd-ts/service-namespaces'
-import '@containerd-ts/service-introspection'
-import '@containerd-ts/service-version'
-import '@containerd-ts/server/grpc'
-const [root, state, address] = process.argv.slice(2)
-const daemon = await serve({ root, state, address })
-process.once('SIGTERM', () => daemon.close())
-`
-    await writeFile(join(outside.dir, 'libraries/daemon.js'), source)
+    await writeFile(join(outside.dir, 'libraries/daemon.js'), firstTypeScript('docs/assembling-a-daemon.md'))
     const address = join(outside.dir, 'six.sock')
     const command = ['node', 'daemon.js', join(outside.dir, 'six-root'), join(outside.dir, 'six-state'), address] as const
     await whileServing(command, { cwd: join(outside.dir, 'libraries'), address }, async (ctr) => {
