@@ -26,12 +26,10 @@ export async function openSnapshotter(root: string): Promise<Snapshotter> {
     return [{ type: 'bind', source: treeOf(id), target: '', options: ['rbind', kind === 'view' ? 'ro' : 'rw'] }]
   }
 
-  async function create(_ctx: Context, kind: 'active' | 'view', key: string, parent: string, labels: Labels): Promise<Mount[]> {
+  async function create(ctx: Context, kind: 'active' | 'view', key: string, parent: string, labels: Labels): Promise<Mount[]> {
     const snapshot = await storage.create({ kind, key, parent, labels }, async ({ id }) => {
       await mkdir(treeOf(id), { mode: 0o755 })
-      // The tree was made without it.
-      if (parent !== '' && storage.get(key).parent === '')
-        throw new UnimplementedError(`snapshot ${key} cannot be given a parent by its commit`)
+      if (parent !== '') await trees.copy(treeOf(storage.get(parent).id), treeOf(id), ctx.signal)
     })
     return mountsOf(snapshot)
   }
@@ -52,7 +50,9 @@ export async function openSnapshotter(root: string): Promise<Snapshotter> {
     prepare: (ctx, key, parent, { labels = {} } = {}) => create(ctx, 'active', key, parent, labels),
     view: (ctx, key, parent, { labels = {} } = {}) => create(ctx, 'view', key, parent, labels),
     async commit(ctx, name, key, { labels = {}, parent = '' } = {}) {
-      if (parent !== '') throw new UnimplementedError(`snapshot ${key} cannot be given another parent`)
+      // The tree was made without it.
+      if (parent !== '' && storage.get(key).parent === '')
+        throw new UnimplementedError(`snapshot ${key} cannot be given a parent by its commit`)
       const usage = await trees.measure(treeOf(storage.get(key).id), ctx.signal)
       await storage.commit(key, name, { usage, labels, ...(parent !== '' && { parent }) })
     },
