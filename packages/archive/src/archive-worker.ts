@@ -2,17 +2,18 @@ import { createHash } from 'node:crypto'
 import { chmodSync, chownSync, closeSync, constants, mkdirSync, openSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { parentPort } from 'node:worker_threads'
-import { inUserNamespace, mountSync, syncFilesystemSync } from '@containerd-ts/linux'
+import { inUserNamespace, MountFlag, mountSync, syncFilesystemSync } from '@containerd-ts/linux'
 import { mountAllSync, readonlyMounts, withoutVolatile } from '@containerd-ts/mount'
 import { type ApplyOptions, applyLayer } from './apply.js'
 import { AbortedError, createRingReader } from './byte-ring.js'
 import { createChangeWriter } from './change-writer.js'
 import { createChunkSink, throwIfFlowAborted } from './chunk-flow.js'
-import { compareTrees } from './compare-trees.js'
+import { compareTrees, type OnChange } from './compare-trees.js'
 import { copyTree } from './copy-tree.js'
 import type { ApplyJob, Compared, CompareJob, Job, MeasureJob, NewDirectory, Report, Unpacked } from './jobs.js'
 import { toSentError } from './jobs.js'
 import { createMissingParents, type DirectoryAttributes, readAttributes } from './missing-parents.js'
+import { overlayGuide } from './overlay-guide.js'
 import { type ByteSource, createTarReader } from './tar-reader.js'
 import { takeThreadRoot } from './thread-root.js'
 import { byteString, namesIn, removeTree } from './tree-operations.js'
@@ -203,12 +204,21 @@ function compare({ lower, upper, tempRoot, latestSeconds, flow }: CompareJob): C
     for (const tree of Object.values(trees)) mkdirSync(tree)
     mountAllSync(withoutVolatile(lower), trees.lower)
     mountAllSync(withoutVolatile(readonlyMounts(upper)), trees.upper)
+    const guide = overlayGuide(lower, upper)
+    if (guide !== undefined) {
+      const place = join(directory, 'guide')
+      mkdirSync(place)
+      mountSync({ source: guide, target: place, flags: MountFlag.Bind })
+    }
     // A link that somebody puts in the way while the trees are walked leads nowhere.
     root.enter(directory)
     const writer = createChangeWriter(sink, { root: '/upper', ...(latestSeconds !== undefined && { latestSeconds }) })
-    compareTrees(lower.length === 0 ? undefined : '/lower', '/upper', (kind, path, stat) => {
+    const onChange: OnChange = (kind, path, stat) => {
       throwIfFlowAborted(flow)
       writer.write(kind, path, stat)
+    }
+    compareTrees(lower.length === 0 ? undefined : '/lower', '/upper', onChange, {
+      ...(guide !== undefined && { guide: '/guide' }),
     })
     writer.end()
     sink.flush()

@@ -13,12 +13,59 @@ const S_IFMT = BigInt(constants.S_IFMT)
 const S_IFDIR = BigInt(constants.S_IFDIR)
 const capability = 'security.capability'
 
+export interface CompareTreesOptions {
+  /** Directory of an overlay's upper layer that tells where `upper` differs from `lower`; see `overlay-guide.ts`. */
+  guide?: string
+}
+
 /**
  * Walks two trees at once, names in byte order and each directory before what is in it. A removed directory is told of once. Without
  * a lower tree everything is an addition.
  */
-export function compareTrees(lower: string | undefined, upper: string, onChange: OnChange): void {
-  compareDirectories(lower, upper, '/', onChange)
+export function compareTrees(
+  lower: string | undefined,
+  upper: string,
+  onChange: OnChange,
+  options: CompareTreesOptions = {},
+): void {
+  if (lower !== undefined && options.guide !== undefined && showsLower(options.guide))
+    compareGuided({ lower, upper, guide: options.guide, onChange }, '/')
+  else compareDirectories(lower, upper, '/', onChange)
+}
+
+interface Guided {
+  lower: string
+  upper: string
+  guide: string
+  onChange: OnChange
+}
+
+/** Looks only at what the upper layer of an overlay has in a directory that shows the lower one's entries beside its own. */
+function compareGuided(trees: Guided, directory: string): void {
+  const { lower, upper, guide, onChange } = trees
+  for (const name of namesIn(join(guide, directory)).sort(byBytes)) {
+    const path = childOf(directory, name)
+    const upperStat = lstatOf(join(upper, path))
+    const lowerStat = lstatOf(join(lower, path))
+    if (upperStat === undefined) {
+      if (lowerStat !== undefined) onChange('delete', path, undefined)
+      continue
+    }
+    const below = compareEntry(trees, path, lowerStat, upperStat)
+    if (!isDirectory(upperStat)) continue
+    if (below !== undefined && showsLower(join(guide, path))) compareGuided(trees, path)
+    else compareDirectories(below, upper, path, onChange)
+  }
+}
+
+/** False for a directory of an upper layer that hides the lower one's, or stands upon another one. */
+function showsLower(directory: string): boolean {
+  const marks = ['trusted.overlay.opaque', 'trusted.overlay.redirect', 'user.overlay.opaque', 'user.overlay.redirect']
+  return lstatOf(directory)?.isDirectory() === true && marks.every((mark) => xattr(directory, mark) === undefined)
+}
+
+function lstatOf(path: string): BigIntStats | undefined {
+  return lstatSync(bytePath(path), { bigint: true, throwIfNoEntry: false })
 }
 
 function compareDirectories(lower: string | undefined, upper: string, directory: string, onChange: OnChange): void {
@@ -37,16 +84,30 @@ function compareDirectories(lower: string | undefined, upper: string, directory:
     const path = childOf(directory, upperName)
     const upperStat = lstatSync(bytePath(join(upper, path)), { bigint: true })
     u++
-    let below: string | undefined
+    let lowerStat: BigIntStats | undefined
     if (lowerName === upperName && lower !== undefined) {
       l++
-      const lowerStat = lstatSync(bytePath(join(lower, path)), { bigint: true })
-      if (isDirectory(lowerStat)) below = lower
-      if (!isSame(join(lower, path), lowerStat, join(upper, path), upperStat)) onChange('modify', path, upperStat)
-      else if (isLinked(upperStat)) onChange('unmodified', path, upperStat)
-    } else onChange('add', path, upperStat)
+      lowerStat = lstatSync(bytePath(join(lower, path)), { bigint: true })
+    }
+    const below = compareEntry({ lower, upper, onChange }, path, lowerStat, upperStat)
     if (isDirectory(upperStat)) compareDirectories(below, upper, path, onChange)
   }
+}
+
+/** Tells of what is in the upper tree at a path. Gives back the lower tree if that has a directory there, too. */
+function compareEntry(
+  { lower, upper, onChange }: { lower: string | undefined; upper: string; onChange: OnChange },
+  path: string,
+  lowerStat: BigIntStats | undefined,
+  upperStat: BigIntStats,
+): string | undefined {
+  if (lower === undefined || lowerStat === undefined) {
+    onChange('add', path, upperStat)
+    return undefined
+  }
+  if (!isSame(join(lower, path), lowerStat, join(upper, path), upperStat)) onChange('modify', path, upperStat)
+  else if (isLinked(upperStat)) onChange('unmodified', path, upperStat)
+  return isDirectory(lowerStat) ? lower : undefined
 }
 
 /** True for a file that has, or may have, other names. */

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 
 /** Everything below a directory, a line each: path, kind and mode, owner, seconds, content or target, other names. */
 export async function describeTree(root: string): Promise<string[]> {
-  const names = (await readdir(root, { recursive: true })).sort()
+  const names = (await namesBelow(root)).sort()
   const firstNames = new Map<number, string>()
   const lines: string[] = []
   for (const name of names) {
@@ -29,4 +29,15 @@ export async function describeTree(root: string): Promise<string[]> {
     lines.push(parts.join(' '))
   }
   return lines
+}
+
+/** Without what a link to a directory leads to. */
+async function namesBelow(root: string, directory = ''): Promise<string[]> {
+  const names: string[] = []
+  for (const entry of await readdir(join(root, directory), { withFileTypes: true })) {
+    const name = join(directory, entry.name)
+    names.push(name)
+    if (entry.isDirectory()) names.push(...(await namesBelow(root, name)))
+  }
+  return names
 }

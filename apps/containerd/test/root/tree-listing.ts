@@ -11,7 +11,7 @@ import { getXattr, listXattrs } from '@containerd-ts/linux'
 export async function listTree(root: string): Promise<string[]> {
   const lines: string[] = []
   const firstNames = new Map<bigint, string>()
-  for (const name of (await readdir(root, { recursive: true })).sort()) {
+  for (const name of (await namesBelow(root)).sort()) {
     const path = join(root, name)
     const stat = await lstat(path, { bigint: true })
     const parts = [
@@ -32,6 +32,17 @@ export async function listTree(root: string): Promise<string[]> {
     lines.push(parts.join(' '))
   }
   return lines
+}
+
+/** Without what a link to a directory leads to. */
+async function namesBelow(root: string, directory = ''): Promise<string[]> {
+  const names: string[] = []
+  for (const entry of await readdir(join(root, directory), { withFileTypes: true })) {
+    const name = join(directory, entry.name)
+    names.push(name)
+    if (entry.isDirectory()) names.push(...(await namesBelow(root, name)))
+  }
+  return names
 }
 
 async function kindOf(path: string, stat: BigIntStats): Promise<string[]> {
