@@ -55,9 +55,42 @@ export interface UpdateOptions {
   durable?: boolean
 }
 
+/** Writes by their keys, that tells those of a table without a look at all of them. */
+class WriteSet extends Map<string, Write> {
+  readonly #tables = new Map<string, Set<string>>()
+
+  override set(key: string, write: Write): this {
+    const table = tableOf(key)
+    const keys = this.#tables.get(table)
+    if (keys === undefined) this.#tables.set(table, new Set([key]))
+    else keys.add(key)
+    return super.set(key, write)
+  }
+
+  override delete(key: string): boolean {
+    this.#tables.get(tableOf(key))?.delete(key)
+    return super.delete(key)
+  }
+
+  override clear(): void {
+    this.#tables.clear()
+    super.clear()
+  }
+
+  keysOf(table: string): string[] {
+    return [...(this.#tables.get(table) ?? [])]
+  }
+}
+
+function tableOf(key: string): string {
+  return key.slice(0, key.indexOf('\0'))
+}
+
 interface Commit {
   readonly writes: ReadonlyMap<string, Write>
   readonly durable: boolean
+  /** Needs a synced batch even if it writes nothing itself. */
+  readonly settles: boolean
   readonly effects: readonly (() => void)[]
   resolve(): void
   reject(error: Error): void
@@ -97,7 +130,7 @@ export class Database implements CommittedView {
   readonly #mark: CommitMark
   readonly #reserve: Reserve
   /** The newest write of each key that is not on disk yet. */
-  readonly #pending = new Map<string, Write>()
+  readonly #pending = new WriteSet()
   readonly #listeners = new Set<(change: Change) => void>()
   #queue: Commit[] = []
   #flushing: Promise<void> | undefined
@@ -171,7 +204,7 @@ export class Database implements CommittedView {
   update<T>(transaction: (tx: Transaction) => T, options: UpdateOptions = {}): Promise<T> {
     return new Promise((resolve, reject) => {
       if (this.#closed) throw new UnavailableError('the metadata database is closed')
-      const writes = new Map<string, Write>()
+      const writes = new WriteSet()
       const effects: (() => void)[] = []
       const result = transaction(this.#transaction(writes, effects))
       if (!this.#reserve.isHeld && [...writes.values()].some(({ value }) => value !== undefined)) {
@@ -180,9 +213,14 @@ export class Database implements CommittedView {
       }
       for (const [key, write] of writes) this.#pending.set(key, write)
       this.#tell(writes)
-      this.#queue.push({ writes, durable: options.durable ?? true, effects, resolve: () => resolve(result), reject })
-      this.#flushing ??= this.#flush()
+      const { durable = true } = options
+      this.#enqueue({ writes, durable, settles: false, effects, resolve: () => resolve(result), reject })
     })
+  }
+
+  #enqueue(commit: Commit): void {
+    this.#queue.push(commit)
+    this.#flushing ??= this.#flush()
   }
 
   #tell(writes: ReadonlyMap<string, Write>): void {
@@ -193,7 +231,7 @@ export class Database implements CommittedView {
     for (const listener of this.#listeners) listener({ written, deleted })
   }
 
-  #transaction(writes: Map<string, Write>, effects: (() => void)[]): Transaction {
+  #transaction(writes: WriteSet, effects: (() => void)[]): Transaction {
     const layers = [this.#pending, writes]
     const write = (key: string): Write | undefined => writes.get(key) ?? this.#pending.get(key)
     return {
@@ -205,7 +243,7 @@ export class Database implements CommittedView {
       list: <R>(table: Table<R>, ...parts: readonly string[]) => {
         const prefix = composeKey(table.name, ...parts)
         const found = this.#loaded.entries.range(prefix)
-        const changed = layers.flatMap((layer) => [...layer.keys()].filter((key) => key.startsWith(prefix)))
+        const changed = layers.flatMap((layer) => layer.keysOf(table.name).filter((key) => key.startsWith(prefix)))
         if (changed.length === 0) return found as Entry<R>[]
         const merged = new Map(found.map((entry) => [entry.key, entry]))
         for (const key of changed) {
@@ -259,17 +297,21 @@ export class Database implements CommittedView {
   /** Writes a batch of what several transactions have written, then shows it to readers. */
   async #write(commits: readonly Commit[]): Promise<void> {
     const writes = new Map(commits.flatMap((commit) => [...commit.writes]))
-    if (writes.size === 0) return
+    if (writes.size === 0 && !commits.some(({ settles }) => settles)) return
     const { level, entries } = this.#loaded
     let state: DatabaseState = { ...this.#loaded.state, commits: this.#loaded.state.commits + 1 }
-    const operations: ({ type: 'put'; key: Buffer; value: Uint8Array } | { type: 'del'; key: Buffer })[] = []
-    for (const [key, { entry, bytes, value }] of writes) {
-      state = replaced(state, entries.get(key)?.check, entry?.check)
-      operations.push(value === undefined ? { type: 'del', key: bytes } : { type: 'put', key: bytes, value })
-    }
-    operations.push({ type: 'put', key: stateKey, value: encodeState(state) })
+    for (const [key, { entry }] of writes) state = replaced(state, entries.get(key)?.check, entry?.check)
     const sync = this.#sync && commits.some((commit) => commit.durable)
-    await level.batch(operations, { sync })
+    const batch = level.batch()
+    try {
+      for (const { bytes, value } of writes.values()) {
+        if (value === undefined) batch.del(bytes)
+        else batch.put(bytes, value)
+      }
+      await batch.put(stateKey, encodeState(state)).write({ sync })
+    } finally {
+      await batch.close()
+    }
     if (sync) this.#mark.write(state.commits)
     for (const [key, { entry }] of writes) {
       if (entry === undefined) entries.delete(key)
@@ -294,6 +336,13 @@ export class Database implements CommittedView {
     await this.#loaded.level.close()
     this.#loaded = await loadDatabase(this.#path, this.#tables)
     this.#doubtful = false
+  }
+
+  /** Settles when everything that was written before, durable or not, is on disk to stay. */
+  settle(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#enqueue({ writes: new Map(), durable: true, settles: true, effects: [], resolve, reject })
+    })
   }
 
   /** Waits for what is under way and closes. */

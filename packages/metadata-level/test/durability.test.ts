@@ -127,7 +127,9 @@ describe('the database', () => {
     const root = await mkdtemp(join(tmpdir(), 'database-'))
     const database = await Database.open(root, { sync: true }, [])
     await database.update((tx) => tx.put(schema, ['x'], 1))
-    const batch = vi.spyOn(ClassicLevel.prototype, 'batch').mockRejectedValueOnce(new Error('no space left'))
+    const batch = vi.spyOn(ClassicLevel.prototype, 'batch').mockImplementationOnce(() => {
+      throw new Error('no space left')
+    })
     const increment = () =>
       database.update((tx) => {
         const next = (tx.get(schema, 'x') ?? 0) + 1

@@ -56,8 +56,10 @@ export async function collectMetadata(
     const gone = new Set<Entry>()
     for (let at = 0; at < order.length; ) {
       signal.throwIfAborted()
-      at = await database.update((tx) => pace.runAtOnce(() => sweep(tx, at)))
+      // They are on disk together at the end, before anything of it is removed from a backend.
+      at = await database.update((tx) => pace.runAtOnce(() => sweep(tx, at)), { durable: false })
     }
+    if (order.length > 0) await database.settle()
     const removed = await inOrder(unmarked.values(), pace, (entry) => gone.has(entry))
     return { removed, stats: { pauseMs: pace.busyMs, removed: count(removed) } }
 
