@@ -16,6 +16,7 @@ run('node', ['tooling/generate/configuration.mjs', '--check'])
 run('pnpm', ['exec', 'knip', '--no-progress', '--no-config-hints'])
 run('turbo', ['run', 'lint', 'typecheck', '--output-logs=errors-only', '--log-order=grouped'])
 run('node', ['tooling/checks/publish.mjs'])
+run('node', ['tooling/reference/reference.mjs', '--check'])
 
 function resultFiles() {
   return ['packages', 'apps', 'tooling'].flatMap((group) =>

@@ -54,6 +54,7 @@ export type Handlers<D extends ServiceDefinition, C, E extends keyof D['methods'
   ) => K extends E ? EncodedResponseOf<D['methods'][K]> : ResponseOf<D['methods'][K]>
 }
 
+/** How a call is made. */
 export interface CallOptions {
   /** Cancels the call; the server sees the cancellation. */
   signal?: AbortSignal

@@ -56,6 +56,7 @@ export function timestampMs(time: Timestamp): number {
   return time.seconds * 1000 + Math.floor(time.nanos / 1_000_000)
 }
 
+/** The timestamp of a time in milliseconds since 1970. */
 export function timestampFromMs(ms: number): Timestamp {
   const seconds = Math.floor(ms / 1000)
   return { seconds, nanos: Math.round((ms - seconds * 1000) * 1_000_000) }

@@ -15,6 +15,7 @@ export interface TarReader {
   read(max: number): Buffer
 }
 
+/** Reads a tar stream entry by entry. */
 export function createTarReader(source: ByteSource): TarReader {
   let remaining = 0
   let padding = 0

@@ -10,6 +10,7 @@ const workerUrl = /new URL\('(\.\/[\w-]+\.js)', import\.meta\.url\)/g
 const runTimeImport = /\bimport\((?!['"`])/g
 const launcher = fileURLToPath(new URL('../launch.cjs', import.meta.url))
 
+/** What is bundled, and where to. */
 export interface BundleOptions {
   /** Name of the program: `<outdir>/<name>.cjs` starts it. */
   name: string

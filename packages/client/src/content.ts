@@ -11,6 +11,7 @@ export interface Descriptor {
   platform?: { os: string; architecture: string; variant?: string }
 }
 
+/** What is known of a blob before it is written. */
 export interface WriteOptions {
   ref: string
   size: number

@@ -3,6 +3,7 @@ import { openStdio } from './fifo.js'
 import { unpack } from './image.js'
 import { ociSpec } from './spec.js'
 
+/** What is run, and how. */
 export interface RunOptions {
   /** Name of an image in this namespace. */
   image: string
@@ -15,6 +16,7 @@ export interface RunOptions {
   runtime?: string
 }
 
+/** How a container ended and what it printed. */
 export interface RunResult {
   exitStatus: number
   stdout: Buffer

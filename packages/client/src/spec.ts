@@ -1,5 +1,6 @@
 import type { ImageConfig } from './image.js'
 
+/** What differs from the usual in a runtime spec. */
 export interface SpecOptions {
   /** Program and arguments. Default: what the image's configuration says. */
   args?: readonly string[]

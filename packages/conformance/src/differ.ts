@@ -38,6 +38,7 @@ export interface DifferUnderTest {
   close(): Promise<void>
 }
 
+/** What the differ under test is asked beyond what every one must do. */
 export interface DifferSuiteOptions {
   /** What shows a directory, readable and writable. Default: a bind mount. */
   mountsOf?: (directory: string) => readonly Mount[]

@@ -19,6 +19,7 @@ export interface SnapshotterUnderTest {
 /** Gives `use` a directory on which `mounts` are mounted meanwhile. */
 export type WithMounts = (mounts: readonly Mount[], use: (root: string) => Promise<void>) => Promise<void>
 
+/** What the snapshotter under test is asked beyond what every one must do. */
 export interface SnapshotterSuiteOptions {
   /** Mounts for the tests of what is in the trees; without it those are left out. Needs privileges for most snapshotters. */
   mount?: WithMounts

@@ -4,6 +4,7 @@ import { createContentStore } from './store.js'
 
 export { type ContentStoreOptions, createContentStore, type LocalContentStore } from './store.js'
 
+/** The plugin `io.containerd.content.v1.content`. */
 export const contentStore: Registration<typeof PluginType.Content> = {
   type: PluginType.Content,
   id: 'content',

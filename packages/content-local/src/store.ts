@@ -20,6 +20,7 @@ import { Readers } from './reader.js'
 import { RefLocks } from './ref-locks.js'
 import { openWriter } from './writer.js'
 
+/** Where a content store lies. */
 export interface ContentStoreOptions {
   /** Directory of the store; created when missing. */
   root: string

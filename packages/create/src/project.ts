@@ -4,10 +4,12 @@ import { fileURLToPath } from 'node:url'
 import { manifestOf } from './manifest.js'
 import { choose } from './plugins.js'
 
+/** The kinds of projects. */
 export const kinds = ['daemon', 'snapshotter', 'service'] as const
 /** What a project makes: a daemon, a snapshotter as an npm package, or a gRPC service as a single file. */
 export type ProjectKind = (typeof kinds)[number]
 
+/** What project is made, and where. */
 export interface ProjectOptions {
   kind: ProjectKind
   /** Name of the package and of the program or plugin: lower case letters, digits, dashes. */

@@ -23,6 +23,7 @@ import { overlayDirectories } from '@containerd-ts/mount'
 import { compressorFor } from './compressor.js'
 import { layerCompression, uncompressedLayer } from './media-types.js'
 
+/** What the differ needs of others. */
 export interface WalkingDifferDeps {
   /** The namespaced content store. */
   content: ContentStore

@@ -8,6 +8,7 @@ import { createWalkingDiffer } from './differ.js'
 
 export { createWalkingDiffer, type WalkingDiffer, type WalkingDifferDeps } from './differ.js'
 
+/** The plugin `io.containerd.differ.v1.walking`. */
 export const walkingDiffer: Registration<typeof PluginType.Differ> = {
   type: PluginType.Differ,
   id: 'walking',

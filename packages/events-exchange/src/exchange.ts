@@ -13,6 +13,7 @@ import { eventFields } from './fields.js'
 import { Queue } from './queue.js'
 import { validateTopic } from './topic.js'
 
+/** How an exchange treats its subscribers. */
 export interface ExchangeOptions {
   /** How far a subscriber may fall behind before it is cut off. Default 65,536 events. */
   queueLimit?: number

@@ -4,6 +4,7 @@ import { createExchange } from './exchange.js'
 
 export { createExchange, type Exchange, type ExchangeOptions } from './exchange.js'
 
+/** The plugin `io.containerd.event.v1.exchange`. */
 export const eventExchange: Registration<typeof PluginType.Event> = {
   type: PluginType.Event,
   id: 'exchange',

@@ -12,6 +12,7 @@ interface SchedulerConfig {
   startup_delay: number
 }
 
+/** The plugin `io.containerd.gc.v1.scheduler`. */
 export const gcScheduler: Registration<typeof PluginType.GC, SchedulerConfig> = {
   type: PluginType.GC,
   id: 'scheduler',

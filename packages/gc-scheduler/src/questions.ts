@@ -16,6 +16,7 @@ import {
 const prefix = 'containerd-ts.io/gc/v1/'
 const kinds: readonly ObjectKind[] = ['lease', 'image', 'container', 'content', 'snapshot', 'ingest']
 
+/** Asks why an object is kept. */
 export type ExplainQuestion = Parameters<MetadataStore['explain']>[0]
 
 /** Whoever asks: takes a question, gives back the answer. */
@@ -44,6 +45,7 @@ async function answerTo<T>(ask: Ask, name: string, question: object): Promise<T>
   return JSON.parse(Buffer.from(answer.value).toString()) as T
 }
 
+/** What the collector is asked. */
 export interface Answers {
   explain: MetadataStore['explain']
   preview(): Promise<Garbage[]>

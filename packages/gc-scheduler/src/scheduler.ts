@@ -2,6 +2,7 @@ import { type CollectionStats, type GarbageCollector, type MetadataStore, Unknow
 import type { Logger } from '@containerd-ts/plugin'
 import { answerQuestion } from './questions.js'
 
+/** When garbage is collected. */
 export interface SchedulerOptions {
   /** The share of time that pauses may take, 0 to 0.5; it sets the time between runs. 0 means a second. */
   pauseThreshold: number

@@ -1,6 +1,7 @@
 import type { Timestamp } from '@containerd-ts/api'
 import type { Context } from './context.js'
 
+/** Labels of an object by their keys. */
 export type Labels = Readonly<Record<string, string>>
 
 /** A committed blob. */
@@ -25,6 +26,7 @@ export interface IngestStatus {
   updatedAt: Timestamp
 }
 
+/** Which ingest a writer is for. */
 export interface WriterOptions {
   /** Name of the ingest: opening the same ref later resumes it. Not empty. */
   ref: string
@@ -34,6 +36,7 @@ export interface WriterOptions {
   expected?: string
 }
 
+/** What a commit expects, and the labels of the blob. */
 export interface CommitOptions {
   /** Expected size, 0 to accept any. */
   sizeBytes?: number

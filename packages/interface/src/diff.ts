@@ -4,6 +4,7 @@ import type { Context } from './context.js'
 import type { Descriptor } from './metadata.js'
 import type { Mount } from './snapshots.js'
 
+/** How a layer is unpacked. */
 export interface ApplyOptions {
   /** Payloads for stream processors, by their id. */
   payloads?: Readonly<Record<string, Any>>
@@ -11,6 +12,7 @@ export interface ApplyOptions {
   syncFs?: boolean
 }
 
+/** What kind of layer is made, and where to. */
 export interface CompareOptions {
   /** Default `application/vnd.oci.image.layer.v1.tar+gzip`. */
   mediaType?: string

@@ -19,7 +19,9 @@ export const StatusCode = {
   Unauthenticated: 16,
 } as const
 
+/** The name of a status code. */
 export type StatusName = keyof typeof StatusCode
+/** The name of a status code that is an error. */
 export type ErrorCode = Exclude<StatusName, 'OK'>
 
 // The text of each class, with which messages end: clients strip it and add it again.
@@ -93,13 +95,17 @@ export const UnimplementedError = errorClass('Unimplemented')
 export const OutOfRangeError = errorClass('OutOfRange')
 /** Bytes were lost or are damaged. */
 export const DataLossError = errorClass('DataLoss')
+/** The caller may not. */
 export const PermissionDeniedError = errorClass('PermissionDenied')
 /** A limit was reached: message size, disk space. */
 export const ResourceExhaustedError = errorClass('ResourceExhausted')
+/** The operation was given up, for instance because of another one. */
 export const AbortedError = errorClass('Aborted')
 /** The caller cancelled. */
 export const CanceledError = errorClass('Canceled')
+/** The time of the caller ran out. */
 export const DeadlineExceededError = errorClass('DeadlineExceeded')
+/** Something that must hold does not: a mistake here. */
 export const InternalError = errorClass('Internal')
 /** Anything unclassified, for instance what a runtime printed. */
 export const UnknownError = errorClass('Unknown')
@@ -110,16 +116,24 @@ export function errorCode(error: unknown): ErrorCode | undefined {
   return Object.hasOwn(classTexts, error.code) ? (error.code as ErrorCode) : undefined
 }
 
+/** True for an error with that code. */
 export function hasCode(error: unknown, code: ErrorCode): boolean {
   return errorCode(error) === code
 }
 
+/** True for an error with the code NotFound. */
 export const isNotFound = (error: unknown): boolean => hasCode(error, 'NotFound')
+/** True for an error with the code AlreadyExists. */
 export const isAlreadyExists = (error: unknown): boolean => hasCode(error, 'AlreadyExists')
+/** True for an error with the code FailedPrecondition. */
 export const isFailedPrecondition = (error: unknown): boolean => hasCode(error, 'FailedPrecondition')
+/** True for an error with the code InvalidArgument. */
 export const isInvalidArgument = (error: unknown): boolean => hasCode(error, 'InvalidArgument')
+/** True for an error with the code Unavailable. */
 export const isUnavailable = (error: unknown): boolean => hasCode(error, 'Unavailable')
+/** True for an error with the code Unimplemented. */
 export const isUnimplemented = (error: unknown): boolean => hasCode(error, 'Unimplemented')
+/** True for an error with the code Canceled. */
 export const isCanceled = (error: unknown): boolean => hasCode(error, 'Canceled')
 
 /** True for a Node system error of that errno name, for instance `ENOENT`. */
@@ -127,6 +141,7 @@ export function isErrno(error: unknown, errno: string): boolean {
   return typeof error === 'object' && error !== null && 'code' in error && error.code === errno
 }
 
+/** A status as gRPC and ttrpc send it. */
 export interface Status {
   /** 0 to 16, see {@link StatusCode}. */
   readonly code: number

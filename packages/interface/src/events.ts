@@ -10,6 +10,7 @@ export interface Envelope {
   event: Any
 }
 
+/** Takes events from whoever makes them. */
 export interface EventPublisher {
   /** Stamps with the context's namespace and the present time. @throws InvalidArgument for a malformed topic, FailedPrecondition without namespace. */
   publish(ctx: Context, topic: string, event: Any): Promise<void>

@@ -12,6 +12,7 @@ export interface MetricsSource {
   prometheus(): Promise<string>
 }
 
+/** True for an instance that has figures for the metrics listener. */
 export function isMetricsSource(instance: unknown): instance is MetricsSource {
   return (
     typeof instance === 'object' && instance !== null && 'prometheus' in instance && typeof instance.prometheus === 'function'

@@ -12,6 +12,7 @@ export interface Descriptor {
   annotations: Labels
 }
 
+/** A name for a descriptor. */
 export interface Image {
   name: string
   labels: Labels
@@ -20,6 +21,7 @@ export interface Image {
   updatedAt: Timestamp
 }
 
+/** An image as its creator gives it. */
 export interface ImageWrite {
   name: string
   labels: Labels
@@ -28,6 +30,7 @@ export interface ImageWrite {
   sourceDateEpoch?: Timestamp
 }
 
+/** The images of the namespaces. */
 export interface ImageStore {
   /** @throws NotFound */
   get(ctx: Context, name: string): Promise<Image>
@@ -57,8 +60,10 @@ export interface Container {
   sandbox: string
 }
 
+/** A container as its creator gives it. */
 export type ContainerWrite = Omit<Container, 'createdAt' | 'updatedAt'>
 
+/** The containers of the namespaces: records, not processes. */
 export interface ContainerStore {
   /** @throws NotFound */
   get(ctx: Context, id: string): Promise<Container>
@@ -72,6 +77,7 @@ export interface ContainerStore {
   delete(ctx: Context, id: string): Promise<void>
 }
 
+/** A namespace and its labels. */
 export interface Namespace {
   name: string
   labels: Labels
@@ -91,6 +97,7 @@ export interface NamespaceStore {
   delete(ctx: Context, name: string): Promise<void>
 }
 
+/** What keeps objects from garbage collection for a while. */
 export interface Lease {
   id: string
   labels: Labels
@@ -123,6 +130,7 @@ export interface MetadataMutation {
   readonly dirty: boolean
 }
 
+/** What a collection of garbage did, and how long it took. */
 export interface CollectionStats {
   /** Time during which writers waited. */
   pauseMs: number

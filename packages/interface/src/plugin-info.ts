@@ -7,6 +7,7 @@ export interface PluginInfoProvider {
   pluginInfo(ctx: Context, question: Any): Promise<Any>
 }
 
+/** True for an instance that tells more of itself when asked. */
 export function isPluginInfoProvider(instance: unknown): instance is PluginInfoProvider {
   return (
     typeof instance === 'object' && instance !== null && 'pluginInfo' in instance && typeof instance.pluginInfo === 'function'

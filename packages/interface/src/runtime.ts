@@ -2,6 +2,7 @@ import type { Any, Timestamp } from '@containerd-ts/api'
 import type { Context } from './context.js'
 import type { Mount } from './snapshots.js'
 
+/** What a task is doing. */
 export type TaskStatus = 'unknown' | 'created' | 'running' | 'stopped' | 'paused' | 'pausing'
 
 /** Where a process' standard streams go: paths of FIFOs, or `file://`, `binary://` URIs; empty for none. */
@@ -36,17 +37,20 @@ export interface TaskState extends Stdio {
   exitedAt?: Timestamp
 }
 
+/** How and when a process ended. */
 export interface TaskExit {
   pid: number
   exitStatus: number
   exitedAt: Timestamp
 }
 
+/** A process of a task. */
 export interface TaskProcess {
   pid: number
   info?: Any
 }
 
+/** Figures of a task at a moment. */
 export interface TaskMetrics {
   id: string
   timestamp: Timestamp
@@ -99,6 +103,7 @@ export interface TaskMonitor {
   remove(namespace: string, id: string): void
 }
 
+/** A running task, as a monitor gets it. */
 export interface MonitoredTask {
   readonly namespace: string
   readonly id: string

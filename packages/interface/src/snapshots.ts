@@ -2,8 +2,10 @@ import type { Timestamp } from '@containerd-ts/api'
 import type { Labels } from './content.js'
 import type { Context } from './context.js'
 
+/** Whether a snapshot is read-only, writable or frozen. */
 export type SnapshotKind = 'view' | 'active' | 'committed'
 
+/** A snapshot as it is told of. */
 export interface SnapshotInfo {
   kind: SnapshotKind
   /** The key of an active snapshot or view, the name of a committed one. */
@@ -15,6 +17,7 @@ export interface SnapshotInfo {
   updatedAt: Timestamp
 }
 
+/** What a snapshot takes on disk. */
 export interface SnapshotUsage {
   inodes: number
   sizeBytes: number
@@ -29,10 +32,12 @@ export interface Mount {
   options: string[]
 }
 
+/** What a new snapshot is given. */
 export interface SnapshotOptions {
   labels?: Labels
 }
 
+/** What a snapshot is given when it is frozen. */
 export interface SnapshotCommitOptions extends SnapshotOptions {
   /** A parent for a snapshot that was prepared without one. */
   parent?: string

@@ -3,6 +3,7 @@ import { createMemoryFile } from './descriptor.js'
 import type { Reaper } from './reaper.js'
 import { type SpawnOptions, spawn } from './spawn.js'
 
+/** How a program is run to its end. */
 export interface ExecuteOptions extends Omit<SpawnOptions, 'stdio'> {
   /** What the program reads from its standard input. Default: nothing. */
   input?: Uint8Array

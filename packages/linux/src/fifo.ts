@@ -11,6 +11,7 @@ export function makeFifo(path: string, mode: number): void {
   check(mkfifo(path, mode), 'mkfifo', path)
 }
 
+/** How a FIFO is opened. */
 export interface OpenFifoOptions {
   /** How long to wait for the other side. Default 30 s. */
   timeoutMs?: number

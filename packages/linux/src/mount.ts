@@ -29,6 +29,7 @@ export const MountFlag = {
 /** Flags of umount2(2). */
 export const UnmountFlag = { Force: 1, Detach: 2, Expire: 4, NoFollow: 8 } as const
 
+/** The arguments of mount(2). */
 export interface MountCall {
   source?: string
   target: Path

@@ -4,6 +4,7 @@ import { ioctlSync } from './ioctl.js'
 const TIOCGPTN = 0x80045430
 const TIOCSPTLCK = 0x40045431
 
+/** Both ends of a pseudo-terminal. */
 export interface PseudoTerminal {
   /** The side that a terminal program holds. */
   readonly master: number

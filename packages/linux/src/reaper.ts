@@ -4,6 +4,7 @@ import { exitStatus } from './process-descriptor.js'
 const waitpid = bind('int waitpid(int pid, void *status, int options)')
 const WNOHANG = 1
 
+/** Which children a reaper collects. */
 export interface ReaperOptions {
   /**
    * `own` collects only pids that were asked for, and gets along with `child_process`. `all` collects every child, also those that

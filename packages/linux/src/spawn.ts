@@ -32,6 +32,7 @@ const opaqueSize = 512
 const everySignal = Buffer.alloc(128, 0xff)
 const noSignal = Buffer.alloc(128)
 
+/** How a program is started. */
 export interface SpawnOptions {
   args?: readonly string[]
   /** The whole environment. Default: that of this process. */

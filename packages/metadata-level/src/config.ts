@@ -3,6 +3,7 @@ import { type ConfigSchema, choice, durationMs, flag } from '@containerd-ts/plug
 /** Whether a namespace may begin a blob from what another namespace has, knowing its digest. */
 export type ContentSharingPolicy = 'shared' | 'isolated'
 
+/** `[plugins."io.containerd.metadata.v1.level"]`. */
 export interface MetadataConfig {
   content_sharing_policy: ContentSharingPolicy
   no_sync: boolean

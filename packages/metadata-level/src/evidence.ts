@@ -25,6 +25,7 @@ export interface Evidence {
   readBlob(digest: string): Promise<Buffer>
 }
 
+/** Something that a check has found. */
 export interface Finding {
   /** `damage` needs a repair; a `note` may be as it should be. */
   readonly severity: 'damage' | 'note'

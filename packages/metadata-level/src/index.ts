@@ -8,6 +8,7 @@ import { createMetadataStore } from './store.js'
 export type { ContentSharingPolicy, MetadataConfig } from './config.js'
 export { createMetadataStore, type MetadataStoreOptions } from './store.js'
 
+/** The plugin `io.containerd.metadata.v1.level`. */
 export const metadataStore: Registration<typeof PluginType.Metadata, MetadataConfig> = {
   type: PluginType.Metadata,
   id: 'level',

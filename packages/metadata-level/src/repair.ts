@@ -7,11 +7,13 @@ import type { Inspection } from './inspect.js'
 import { type Rebuilt, rebuild } from './rebuild.js'
 import { schema, tables } from './tables.js'
 
+/** What a repair goes by. */
 export interface RepairOptions {
   /** Where blobs go of which nothing says where they belong. */
   namespace: string
 }
 
+/** What a repair has done. */
 export interface Repair extends Pick<Rebuilt, 'added' | 'lost'> {
   /** Where the old database is kept. */
   readonly keptAt: string

@@ -30,6 +30,7 @@ import { SharedLock } from './shared-lock.js'
 import { createSnapshotView, resumeCommits } from './snapshots.js'
 import { images, snapshots, tables } from './tables.js'
 
+/** What a metadata database is made over. */
 export interface MetadataStoreOptions {
   /** Directory of the database; created when missing. */
   path: string

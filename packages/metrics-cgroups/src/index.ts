@@ -5,6 +5,7 @@ import { createMonitor } from './monitor.js'
 
 export { createMonitor } from './monitor.js'
 
+/** The plugin `io.containerd.monitor.task.v1.cgroups`. */
 export const cgroupsMonitor: Registration<typeof PluginType.TaskMonitor, { no_prometheus: boolean }> = {
   type: PluginType.TaskMonitor,
   id: 'cgroups',

@@ -37,6 +37,7 @@ export class MountError extends Error {
   }
 }
 
+/** How several mounts are made. */
 export interface MountAllOptions {
   /** Unmounts again what was mounted before the failure. Default: leaves it, as the caller knows what to do. */
   undo?: boolean

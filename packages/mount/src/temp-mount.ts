@@ -8,6 +8,7 @@ import { unmountAll, unmountMounts, unmountRecursive } from './unmount.js'
 
 const prefix = 'containerd-mount'
 
+/** Where and how something is mounted for a while. */
 export interface TempMountOptions {
   /** Where the temporary directory is made. Default: the system's directory for temporary files. */
   root?: string

@@ -34,6 +34,7 @@ interface Options<T> {
   doc: string
 }
 
+/** A string. */
 export function text(options: Options<string>): Field<string> {
   return {
     ...options,
@@ -63,6 +64,7 @@ export function choice<T extends string>(values: readonly T[], options: Options<
   }
 }
 
+/** True or false. */
 export function flag(options: Options<boolean>): Field<boolean> {
   return {
     ...options,
@@ -75,6 +77,7 @@ export function flag(options: Options<boolean>): Field<boolean> {
   }
 }
 
+/** A whole number, at least `min`. */
 export function integer(options: Options<number> & { min?: number }): Field<number> {
   const { min = Number.MIN_SAFE_INTEGER } = options
   return {
@@ -92,6 +95,7 @@ export function integer(options: Options<number> & { min?: number }): Field<numb
   }
 }
 
+/** Any number. */
 export function number(options: Options<number>): Field<number> {
   return {
     ...options,

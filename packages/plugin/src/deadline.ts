@@ -5,6 +5,7 @@ export class DeadlineError extends Error {
   override readonly name = 'DeadlineError'
 }
 
+/** How long something may take. */
 export interface WithinOptions {
   /** Milliseconds; undefined is for ever. */
   timeoutMs?: number | undefined

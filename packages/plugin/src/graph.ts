@@ -1,6 +1,7 @@
 import { PluginError } from './errors.js'
 import { type AnyRegistration, uri } from './registry.js'
 
+/** What is left out of a graph. */
 export interface GraphOptions {
   /** URIs to leave out. What requires only left-out plugins stays in and fails at its own init. */
   disabled?: readonly string[]

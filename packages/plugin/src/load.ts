@@ -7,6 +7,7 @@ import type { Logger } from './log.js'
 import { type AnyRegistration, uri } from './registry.js'
 import { type InstanceOf, PluginType } from './types.js'
 
+/** What plugins are initialised with. */
 export interface LoadOptions {
   /** Directory under which each plugin's own persistent directory lies. */
   root: string

@@ -1,3 +1,4 @@
+/** How severe a log line is. */
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal'
 
 /** Structured logging. Messages are constant sentences; what varies goes into `fields`. */
@@ -11,6 +12,7 @@ export interface Logger {
   with(fields: LogFields): Logger
 }
 
+/** What varies in a log line, by name. */
 export type LogFields = Readonly<Record<string, unknown>>
 
 /** Discards everything; for tests and for embedding without output. */

@@ -6,6 +6,7 @@ import { contentServiceOf } from '@containerd-ts/service-content/service'
 import { diffServiceOf } from '@containerd-ts/service-diff/service'
 import { snapshotsServiceOf } from '@containerd-ts/service-snapshots/service'
 
+/** What is served, and where. */
 export interface ServePluginsOptions {
   /** Path of the unix socket; a file left by a process that died is replaced. */
   address: string

@@ -2,6 +2,7 @@ import { choice, durationMs, list, text } from '@containerd-ts/plugin'
 
 /** How many containers share one process of our own shim. */
 export const scopes = ['namespace', 'sandbox', 'container'] as const
+/** What shares one shim process. */
 export type ShimScope = (typeof scopes)[number]
 
 /** How shims are started; `[plugins."io.containerd.shim.v1.manager"]`. */

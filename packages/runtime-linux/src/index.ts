@@ -16,6 +16,7 @@ export const shimManager: Registration<typeof PluginType.Shim, ShimConfig> = {
   init: (ic) => ic.config,
 }
 
+/** The plugin `io.containerd.runtime.v2.task`. */
 export const linuxRuntime: Registration<typeof PluginType.RuntimeV2, RuntimeConfig> = {
   type: PluginType.RuntimeV2,
   id: 'task',

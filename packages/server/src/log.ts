@@ -1,9 +1,13 @@
 import type { LogFields, Logger, LogLevel } from '@containerd-ts/plugin'
 
+/** The log levels, the least severe first. */
 export const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'panic'] as const
+/** A log level as the configuration names it. */
 export type ConfiguredLevel = (typeof logLevels)[number]
+/** The form of log lines. */
 export type LogFormat = 'text' | 'json'
 
+/** What is logged, and how. */
 export interface LogOptions {
   level: ConfiguredLevel
   format: LogFormat

@@ -12,6 +12,7 @@ import {
 } from '@containerd-ts/interface'
 import { PluginType, type Registration, register } from '@containerd-ts/plugin'
 
+/** The plugin `io.containerd.grpc.v1.containers`. */
 export const containersService: Registration<typeof PluginType.GRPC> = {
   type: PluginType.GRPC,
   id: 'containers',

@@ -5,6 +5,7 @@ import { contentServiceOf } from './service.js'
 
 export { type ContentServiceOptions, contentServiceOf } from './service.js'
 
+/** The plugin `io.containerd.grpc.v1.content`. */
 export const contentService: Registration<typeof PluginType.GRPC> = {
   type: PluginType.GRPC,
   id: 'content',

@@ -14,6 +14,7 @@ import { write } from './write.js'
 
 const batchSize = 100
 
+/** What a Content service serves. */
 export interface ContentServiceOptions {
   content: ContentStore
   /** Called before each operation; throws when the call may not be served. */

@@ -48,6 +48,7 @@ async function firstThatCan<T>(differs: readonly Differ[], operation: (differ: D
   throw refused
 }
 
+/** The plugin `io.containerd.grpc.v1.diff`. */
 export const diffGrpcService: Registration<typeof PluginType.GRPC> = {
   type: PluginType.GRPC,
   id: 'diff',

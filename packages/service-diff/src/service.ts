@@ -9,6 +9,7 @@ import {
   InvalidArgumentError,
 } from '@containerd-ts/interface'
 
+/** What a Diff service serves. */
 export interface DiffServiceOptions {
   differ: Differ
   /** Called before each operation; throws when the call may not be served. */

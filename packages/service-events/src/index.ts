@@ -5,6 +5,7 @@ import type { Envelope as WireEnvelope } from '@containerd-ts/api/containerd/typ
 import { bindService, type Envelope, InvalidArgumentError, requireNamespace } from '@containerd-ts/interface'
 import { PluginType, type Registration, register } from '@containerd-ts/plugin'
 
+/** The plugin `io.containerd.grpc.v1.events`. */
 export const eventsService: Registration<typeof PluginType.GRPC> = {
   type: PluginType.GRPC,
   id: 'events',
@@ -29,6 +30,7 @@ export const eventsService: Registration<typeof PluginType.GRPC> = {
   },
 }
 
+/** The plugin `io.containerd.ttrpc.v1.events`, to which shims report. */
 export const ttrpcEventsService: Registration<typeof PluginType.TTRPC> = {
   type: PluginType.TTRPC,
   id: 'events',

@@ -3,6 +3,7 @@ import { HealthDefinition, HealthCheckResponse_ServingStatus as ServingStatus } 
 import { bindService, type Context, NotFoundError } from '@containerd-ts/interface'
 import { PluginType, type Registration, register } from '@containerd-ts/plugin'
 
+/** The plugin `io.containerd.grpc.v1.healthcheck`. */
 export const healthService: Registration<typeof PluginType.GRPC> = {
   type: PluginType.GRPC,
   id: 'healthcheck',

@@ -10,6 +10,7 @@ import {
 } from '@containerd-ts/interface'
 import { PluginType, type Registration, register } from '@containerd-ts/plugin'
 
+/** The plugin `io.containerd.grpc.v1.images`. */
 export const imagesService: Registration<typeof PluginType.GRPC> = {
   type: PluginType.GRPC,
   id: 'images',

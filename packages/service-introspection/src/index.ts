@@ -15,6 +15,7 @@ import { type InitContext, type PluginStatus, PluginType, type Registration, reg
 import { pluginEntry, pluginField } from './plugins.js'
 import { pidNamespace, serverUuid } from './server-info.js'
 
+/** The plugin `io.containerd.grpc.v1.introspection`. */
 export const introspectionService: Registration<typeof PluginType.GRPC> = {
   type: PluginType.GRPC,
   id: 'introspection',

@@ -3,6 +3,7 @@ import { LeasesDefinition, type Lease as WireLease } from '@containerd-ts/api/co
 import { bindService, InvalidArgumentError, type Lease, requireNamespace } from '@containerd-ts/interface'
 import { PluginType, type Registration, register } from '@containerd-ts/plugin'
 
+/** The plugin `io.containerd.lease.v1.manager`. */
 export const leaseManager: Registration<typeof PluginType.Lease> = {
   type: PluginType.Lease,
   id: 'manager',
@@ -10,6 +11,7 @@ export const leaseManager: Registration<typeof PluginType.Lease> = {
   init: (ic) => ic.get(PluginType.Metadata).leases,
 }
 
+/** The plugin `io.containerd.grpc.v1.leases`. */
 export const leasesService: Registration<typeof PluginType.GRPC> = {
   type: PluginType.GRPC,
   id: 'leases',

@@ -6,6 +6,7 @@ import {
 import { bindService, type Namespace } from '@containerd-ts/interface'
 import { PluginType, type Registration, register } from '@containerd-ts/plugin'
 
+/** The plugin `io.containerd.grpc.v1.namespaces`. */
 export const namespacesService: Registration<typeof PluginType.GRPC> = {
   type: PluginType.GRPC,
   id: 'namespaces',

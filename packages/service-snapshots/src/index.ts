@@ -5,6 +5,7 @@ import { snapshotsServiceOf } from './service.js'
 
 export { type SnapshotsServiceOptions, snapshotsServiceOf } from './service.js'
 
+/** The plugin `io.containerd.grpc.v1.snapshots`. */
 export const snapshotsService: Registration<typeof PluginType.GRPC> = {
   type: PluginType.GRPC,
   id: 'snapshots',

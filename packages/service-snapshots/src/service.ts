@@ -12,6 +12,7 @@ import {
 
 const batchSize = 100
 
+/** What a Snapshots service serves. */
 export interface SnapshotsServiceOptions {
   /** By the name that clients give in each request. */
   snapshotters: ReadonlyMap<string, Snapshotter>

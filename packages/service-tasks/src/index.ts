@@ -16,6 +16,7 @@ import { checkpointPath, taskOf } from './create.js'
 import { collectMetrics } from './metrics.js'
 import { toProcess } from './wire.js'
 
+/** The plugin `io.containerd.grpc.v1.tasks`. */
 export const tasksService: Registration<typeof PluginType.GRPC> = {
   type: PluginType.GRPC,
   id: 'tasks',

@@ -3,6 +3,7 @@ import { VersionDefinition } from '@containerd-ts/api/containerd/services/versio
 import { bindService } from '@containerd-ts/interface'
 import { PluginType, type Registration, register } from '@containerd-ts/plugin'
 
+/** The plugin `io.containerd.grpc.v1.version`. */
 export const versionService: Registration<typeof PluginType.GRPC> = {
   type: PluginType.GRPC,
   id: 'version',

@@ -6,6 +6,7 @@ import { openBtrfsSnapshotter } from './snapshotter.js'
 
 export { openBtrfsSnapshotter } from './snapshotter.js'
 
+/** The plugin `io.containerd.snapshotter.v1.btrfs`. */
 export const btrfsSnapshotter: Registration<typeof PluginType.Snapshotter, { root_path: string }> = {
   type: PluginType.Snapshotter,
   id: 'btrfs',

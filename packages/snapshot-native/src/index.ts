@@ -5,6 +5,7 @@ import { openNativeSnapshotter } from './snapshotter.js'
 
 export { openNativeSnapshotter } from './snapshotter.js'
 
+/** The plugin `io.containerd.snapshotter.v1.native`. */
 export const nativeSnapshotter: Registration<typeof PluginType.Snapshotter, { root_path: string }> = {
   type: PluginType.Snapshotter,
   id: 'native',

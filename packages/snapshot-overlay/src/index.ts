@@ -15,6 +15,7 @@ interface OverlayConfig {
   mount_options: readonly string[]
 }
 
+/** The plugin `io.containerd.snapshotter.v1.overlayfs`. */
 export const overlaySnapshotter: Registration<typeof PluginType.Snapshotter, OverlayConfig> = {
   type: PluginType.Snapshotter,
   id: 'overlayfs',

@@ -6,6 +6,7 @@ import { openSnapshotStorage, removeOrphans, type StoredSnapshot, snapshotInfo }
 import { overlayMounts, snapshotPaths } from './mounts.js'
 import { mappedOwner } from './ownership.js'
 
+/** How overlays are mounted and removed. */
 export interface OverlayOptions {
   /** Options at the end of every overlay mount, for instance `index=off`. */
   mountOptions?: readonly string[]

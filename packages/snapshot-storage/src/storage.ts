@@ -30,6 +30,7 @@ export interface StoredSnapshot {
   readonly usage?: SnapshotUsage
 }
 
+/** What a new snapshot is. */
 export interface CreateOptions {
   kind: 'active' | 'view'
   key: string
@@ -37,6 +38,7 @@ export interface CreateOptions {
   labels?: Labels
 }
 
+/** What a snapshot is given when it is frozen. */
 export interface CommitSnapshotOptions {
   usage: SnapshotUsage
   labels?: Labels

@@ -12,12 +12,14 @@ export type Metadata = ReadonlyMap<string, readonly string[]>
 /** A handler whose message types its definition knows. */
 export type TtrpcHandler<C> = (ctx: C, request: never) => Promise<unknown> | AsyncIterable<unknown>
 
+/** A service and its handlers. */
 export interface TtrpcService<C> {
   readonly definition: ServiceDefinition
   /** By the key of the method in the definition. A method without a handler is Unimplemented. */
   readonly handlers: Readonly<Record<string, TtrpcHandler<C> | undefined>>
 }
 
+/** What is served, and to whom. */
 export interface ServeOptions<C> {
   services: readonly TtrpcService<C>[]
   /** Makes what handlers get as their first argument. `signal` is aborted at the call's timeout and when the client goes away. */
@@ -30,6 +32,7 @@ export interface ServeOptions<C> {
   onConnections?: (count: number) => void
 }
 
+/** A server of ttrpc. */
 export interface TtrpcServer {
   readonly server: Server
   /** Stops accepting, closes idle connections, waits for running calls and then closes theirs. */

@@ -19,8 +19,10 @@ export const codeNames = [
   'Unauthenticated',
 ] as const
 
+/** The name of a status code. */
 export type CodeName = (typeof codeNames)[number]
 
+/** A status as ttrpc sends it. */
 export interface Status {
   /** 0 to 16. */
   code: number
@@ -65,6 +67,7 @@ export function codeNumber(name: CodeName): number {
   return codeNames.indexOf(name)
 }
 
+/** An error that is sent as that status. */
 export function ttrpcError(name: CodeName, message: string, options?: ErrorOptions): TtrpcError {
   return new TtrpcError({ code: codeNumber(name), message }, options)
 }

@@ -8,6 +8,7 @@ import { type TrustCheck, trustCheck } from './trust.js'
 /** The plugin type under which a plugin from outside is listed that could not be loaded far enough to know its own. */
 export const externalPluginType = 'io.containerd.external.v1'
 
+/** What plugins from outside are loaded into. */
 export interface ExternalPluginOptions {
   /** What the daemon has already: their names are taken. */
   registrations: readonly AnyRegistration[]
