@@ -17,6 +17,8 @@ export interface DaemonOptions {
   /** TOML put into the configuration file. */
   config?: string
   env?: NodeJS.ProcessEnv
+  /** Default `debug`. */
+  logLevel?: string
 }
 
 export interface TestDaemon {
@@ -44,7 +46,18 @@ export async function startDaemon(options: DaemonOptions): Promise<TestDaemon> {
   await writeFile(config, options.config ?? defaultConfig(dir))
   const temp = join(dir, 'tmp')
   await mkdir(temp, { recursive: true })
-  const args = ['--config', config, '--root', root, '--state', state, '--address', address, '--log-level', 'debug']
+  const args = [
+    '--config',
+    config,
+    '--root',
+    root,
+    '--state',
+    state,
+    '--address',
+    address,
+    '--log-level',
+    options.logLevel ?? 'debug',
+  ]
   const started = performance.now()
   const child = spawn(options.command ?? ourDaemon, args, {
     stdio: ['ignore', 'pipe', 'pipe'],
