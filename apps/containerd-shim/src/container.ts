@@ -198,13 +198,23 @@ export class Container {
     if (!this.#deps.keepRecords || this.#state === 'deleted') return
     const { stdin, stdout, stderr, terminal } = this.request
     const master = this.#io?.terminal?.master
-    writeTaskRecord(this.bundle, {
+    const record = {
       pid: this.pid,
       state: this.#state,
       ...{ stdin, stdout, stderr, terminal, stdinClosed: this.#stdinClosed, mounted: this.#mounted },
       ...(this.#state === 'stopped' ? { exit: recordedExit(this.exit) } : {}),
       ...(master === undefined ? {} : { master }),
-    })
+    }
+    this.#keep(() => writeTaskRecord(this.bundle, record))
+  }
+
+  /** Nothing may fail because the next shim would know less, for instance on a full disk. */
+  #keep(write: () => void): void {
+    try {
+      write()
+    } catch (error) {
+      this.#deps.log('warning', 'failed to keep a record for the next shim', { id: this.id, error })
+    }
   }
 
   get #isRestore(): boolean {
@@ -351,7 +361,7 @@ export class Container {
       record: (record) => {
         if (!keepRecords) return
         if (record === undefined) removeExecRecord(this.bundle, request.id)
-        else writeExecRecord(this.bundle, request.id, record)
+        else this.#keep(() => writeExecRecord(this.bundle, request.id, record))
       },
     })
     this.execs.set(request.id, exec)

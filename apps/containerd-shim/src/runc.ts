@@ -101,8 +101,15 @@ export function createRunc({ reaper, programs, namespace, bundle, options }: Run
     return execution
   }
 
-  /** Runs with the container's own standard streams; where there are none, what the runtime itself prints is lost with them. */
-  const runWith = async (what: string, args: readonly string[], stdio: ChildStdio): Promise<void> => {
+  /**
+   * Runs with the container's own standard streams, to which the runtime itself prints, too, so that its words are known only by its log.
+   * With a terminal, it has streams of its own.
+   */
+  const runWith = async (what: string, args: readonly string[], stdio: ChildStdio, consoleSocket?: string): Promise<void> => {
+    if (consoleSocket !== undefined) {
+      await run(what, args)
+      return
+    }
     const before = sizeOf(logPath)
     let status: number
     try {
@@ -111,7 +118,9 @@ export function createRunc({ reaper, programs, namespace, bundle, options }: Run
       programs.forget(binary)
       throw failure(what, startProblem(error, binary, logPath))
     }
-    if (status !== 0) throw failure(what, problem(logPath, before, status, ''))
+    if (status === 0) return
+    const logged = loggedProblem(logPath, before)
+    throw new RuncError(`${what}: ${logged ?? endOf(status)}`, logged ?? '', logged !== undefined)
   }
 
   const createArgs = (consoleSocket: string | undefined): string[] => [
@@ -125,14 +134,23 @@ export function createRunc({ reaper, programs, namespace, bundle, options }: Run
     create: async (id, { consoleSocket, stdio }) => {
       const args = ['create', '--bundle', bundle, '--pid-file', initPid, ...createArgs(consoleSocket)]
       if (options.noNewKeyring) args.push('--no-new-keyring')
-      await runWith('OCI runtime create failed', [...args, id], stdio)
+      const what = 'OCI runtime create failed'
+      try {
+        await runWith(what, [...args, id], stdio, consoleSocket)
+      } catch (error) {
+        if (!(error instanceof RuncError) || error.isLogged || consoleSocket !== undefined) throw error
+        // It has failed without a word in its log: once more, to hear what it prints.
+        await run(what, [...args, id])
+        await run('failed to delete task', ['delete', '--force', id])
+        throw error
+      }
       return readPid(initPid)
     },
     restore: async (id, { consoleSocket, stdio, imagePath, workPath, parentPath }) => {
       const args = ['restore', '--image-path', imagePath, '--work-path', workPath]
       if (parentPath !== '') args.push('--parent-path', parentPath)
       args.push('--detach', '--pid-file', initPid, ...createArgs(consoleSocket), '-no-subreaper', '--bundle', bundle, id)
-      await runWith('OCI runtime restore failed', args, stdio)
+      await runWith('OCI runtime restore failed', args, stdio, consoleSocket)
       return readPid(initPid)
     },
     start: async (id) => {
@@ -143,7 +161,7 @@ export function createRunc({ reaper, programs, namespace, bundle, options }: Run
       const pidFile = join(bundle, `${execId}.pid`)
       const args = ['exec', '--process', processFile]
       if (consoleSocket !== undefined) args.push('--console-socket', consoleSocket)
-      await runWith('OCI runtime exec failed', [...args, '--detach', '--pid-file', pidFile, id], stdio)
+      await runWith('OCI runtime exec failed', [...args, '--detach', '--pid-file', pidFile, id], stdio, consoleSocket)
       return readPid(pidFile)
     },
     kill: async (id, signal, all) => {
@@ -185,6 +203,8 @@ export class RuncError extends UnknownError {
   constructor(
     message: string,
     readonly output: string,
+    /** Whether the message is from its log. */
+    readonly isLogged = true,
   ) {
     super(message)
   }
@@ -197,19 +217,34 @@ function failure(what: string, why: string, execution?: Execution): RuncError {
 
 /** What the runtime logged as an error since `from`; failing that, how it ended. */
 function problem(logPath: string, from: number, status: number, output: string): string {
-  const ended = status > 128 ? `signal: ${status - 128}` : `exit status ${status}`
-  const original = output === '' ? ended : `${ended}: ${output}`
-  let lines: string[]
+  const original = output === '' ? endOf(status) : `${endOf(status)}: ${output}`
   try {
-    lines = readFrom(logPath, from).split('\n')
+    return errorIn(readFrom(logPath, from)) ?? original
   } catch (error) {
     return unretrieved(error instanceof Error ? error.message : String(error), original)
   }
-  for (const line of lines.reverse()) {
-    const message = errorOf(line)
-    if (message !== undefined) return message
+}
+
+function loggedProblem(logPath: string, from: number): string | undefined {
+  try {
+    return errorIn(readFrom(logPath, from))
+  } catch {
+    return undefined
   }
-  return original
+}
+
+/** The last error of a log. */
+function errorIn(log: string): string | undefined {
+  return log
+    .split('\n')
+    .map(errorOf)
+    .findLast((message) => message !== undefined)
+}
+
+const signalNames: Readonly<Record<number, string>> = { 6: 'aborted', 9: 'killed', 11: 'segmentation fault', 15: 'terminated' }
+
+function endOf(status: number): string {
+  return status > 128 ? `signal: ${signalNames[status - 128] ?? status - 128}` : `exit status ${status}`
 }
 
 function unretrieved(why: string, original: string): string {
