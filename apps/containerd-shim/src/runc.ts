@@ -221,8 +221,13 @@ function problem(logPath: string, from: number, status: number, output: string):
   try {
     return errorIn(readFrom(logPath, from)) ?? original
   } catch (error) {
-    return unretrieved(error instanceof Error ? error.message : String(error), original)
+    const why = error instanceof Error ? error.message : String(error)
+    return unretrieved(isErrno(error, 'ENOENT') ? noLog(logPath) : why, original)
   }
+}
+
+function noLog(logPath: string): string {
+  return `open ${logPath}: no such file or directory`
 }
 
 function loggedProblem(logPath: string, from: number): string | undefined {
@@ -257,7 +262,7 @@ function startProblem(error: unknown, binary: string, logPath: string): string {
   let why = error instanceof Error ? error.message : String(error)
   if (isErrno(error, 'ENOENT')) why = isPath ? 'no such file or directory' : 'executable file not found in $PATH'
   if (isErrno(error, 'EACCES')) why = 'permission denied'
-  return unretrieved(`open ${logPath}: no such file or directory`, `${what}: ${why}`)
+  return unretrieved(noLog(logPath), `${what}: ${why}`)
 }
 
 function errorOf(line: string): string | undefined {
