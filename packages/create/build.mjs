@@ -14,7 +14,7 @@ const own = readdirSync('..').flatMap((folder) => {
 })
 const catalog = readFileSync('../../pnpm-workspace.yaml', 'utf8')
 const outside = ['@grpc/grpc-js', '@types/node', 'classic-level', 'esbuild', 'koffi', 'typescript'].map((name) => {
-  const [, version] = new RegExp(`^  '?${name}'?: (\\S+)$`, 'm').exec(catalog)
+  const [, version] = new RegExp(`^  ['"]?${name}['"]?: (\\S+)$`, 'm').exec(catalog)
   return [name, version]
 })
 writeFileSync('dist/versions.json', `${JSON.stringify(Object.fromEntries([...own, ...outside]), null, 2)}\n`)
