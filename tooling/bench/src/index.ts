@@ -30,8 +30,9 @@ async function main(): Promise<void> {
     }
     process.stdout.write(process.argv.includes('json') ? `${JSON.stringify(rows, null, 2)}\n` : table(rows))
   } finally {
-    for (const { containerd, daemon } of subjects) {
+    for (const { containerd, daemon, raw } of subjects) {
       containerd.close()
+      raw.close()
       await daemon.stop()
     }
     await registry.stop()

@@ -1,7 +1,8 @@
 import { createHash, randomBytes } from 'node:crypto'
-import { WriteAction } from '@containerd-ts/api/containerd/services/content/v1/content'
+import { ReadContentRequest, WriteAction, WriteContentRequest } from '@containerd-ts/api/containerd/services/content/v1/content'
 import { type Containerd, writeBlob } from '@containerd-ts/client'
 import { atOnce, median, times } from './measure.js'
+import { framed } from './raw-grpc.js'
 import type { Workload } from './workloads.js'
 
 const specBytes = 4096
@@ -102,16 +103,17 @@ export const metadataWorkloads: readonly Workload[] = [
   },
   {
     name: 'write a blob of 64 MiB',
-    async measure({ containerd }) {
+    async measure({ containerd, raw }) {
       const piece = randomBytes(mebibyte)
       const took: number[] = []
-      for (let round = 0; round < 7; round++) {
+      for (let round = 0; round < 9; round++) {
         piece.writeUInt32LE(serial++)
         const hash = createHash('sha256')
         for (let part = 0; part < 64; part++) hash.update(piece)
         const digest = `sha256:${hash.digest('hex')}`
+        const body = [...writeRequests(`big-${serial}`, piece, 64, digest)]
         const started = performance.now()
-        await writePieces(containerd, `big-${serial}`, piece, 64, digest)
+        await raw.call('/containerd.services.content.v1.Content/Write', containerd.namespace, body)
         took.push(performance.now() - started)
         await containerd.content.delete({ digest })
       }
@@ -120,15 +122,28 @@ export const metadataWorkloads: readonly Workload[] = [
   },
   {
     name: 'read a blob of 64 MiB',
-    async measure({ containerd }) {
+    async measure({ containerd, raw }) {
       const digest = await put(containerd, randomBytes(64 * mebibyte))
-      const took = await times(7, async () => {
-        let read = 0
-        for await (const { data } of containerd.content.read({ digest, offset: 0, size: 0 })) read += data.length
-        if (read !== 64 * mebibyte) throw new Error(`read ${read} bytes`)
+      const body = [framed(ReadContentRequest.encode(ReadContentRequest.fromPartial({ digest })).finish())]
+      const took = await times(9, async () => {
+        const read = await raw.call('/containerd.services.content.v1.Content/Read', containerd.namespace, body)
+        if (read < 64 * mebibyte) throw new Error(`read ${read} bytes`)
       })
       await containerd.content.delete({ digest })
       return median(took)
+    },
+  },
+  {
+    name: 'read a blob of 64 MiB, 32 KiB at a time',
+    async measure({ containerd }) {
+      const piece = 32 * 1024
+      const digest = await put(containerd, randomBytes(8 * mebibyte))
+      const took = await times(3, async () => {
+        for (let offset = 0; offset < 8 * mebibyte; offset += piece)
+          for await (const _ of containerd.content.read({ digest, offset, size: piece }));
+      })
+      await containerd.content.delete({ digest })
+      return median(took) * 8
     },
   },
   {
@@ -181,22 +196,13 @@ export const metadataWorkloads: readonly Workload[] = [
   },
 ]
 
-async function writePieces(containerd: Containerd, ref: string, piece: Buffer, count: number, expected: string): Promise<void> {
-  const total = piece.length * count
-  async function* requests() {
-    for (let n = 0; n < count; n++)
-      yield {
-        action: n === count - 1 ? WriteAction.COMMIT : WriteAction.WRITE,
-        ref,
-        total,
-        expected,
-        offset: n * piece.length,
-        data: piece,
-      }
+/** What a client sends that writes the same piece so many times. */
+function* writeRequests(ref: string, piece: Buffer, count: number, expected: string): Iterable<Buffer> {
+  for (let n = 0; n < count; n++) {
+    const action = n === count - 1 ? WriteAction.COMMIT : WriteAction.WRITE
+    const request = { action, ref, total: piece.length * count, expected, offset: n * piece.length, data: piece }
+    yield framed(WriteContentRequest.encode(WriteContentRequest.fromPartial(request)).finish())
   }
-  let last = 0
-  for await (const { offset } of containerd.content.write(requests())) last = offset
-  if (last !== total) throw new Error(`wrote ${last} bytes`)
 }
 
 async function createLeases(containerd: Containerd, count: number, expiry: Date): Promise<void> {

@@ -1,6 +1,7 @@
 import { type Containerd, connect, run } from '@containerd-ts/client'
 import { mustExec, startDaemon, type TestDaemon } from '@containerd-ts/testkit'
 import { median, times } from './measure.js'
+import { connectRaw, type RawGrpc } from './raw-grpc.js'
 
 /** What is measured of one daemon; every figure is in milliseconds, smaller is better. */
 export interface Workload {
@@ -11,6 +12,8 @@ export interface Workload {
 export interface Subject {
   daemon: TestDaemon
   containerd: Containerd
+  /** For bulk data, of which a client of TypeScript would spend most of the time itself. */
+  raw: RawGrpc
   /** host/name of an image on a loopback registry. */
   image: string
   /** Starts another instance on fresh directories and stops it; gives back the time to its first answer. */
@@ -25,6 +28,7 @@ export async function startSubject(dir: string, command: string | undefined, ima
   return {
     daemon,
     containerd: connect(daemon.address, { namespace: 'bench' }),
+    raw: connectRaw(daemon.address),
     image,
     async boot() {
       const other = await start(`boot${boots++}`)
