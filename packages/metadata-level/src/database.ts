@@ -1,10 +1,18 @@
 import { isErrno, UnavailableError } from '@containerd-ts/interface'
-import { CommitMark } from './commit-mark.js'
-import { type DatabaseState, decodeState, difference, emptyState, encodeState, replaced, stateKey } from './database-state.js'
+import {
+  CommitMark,
+  checksum,
+  type DatabaseState,
+  type Level,
+  loadRecords,
+  openLevel,
+  type RecordWrite,
+  seal,
+  writeRecords,
+} from '@containerd-ts/level-records'
+import { metadataDatabase } from './database-kind.js'
 import { composeKey, keyBytes, keyOfBytes, splitKey } from './key.js'
-import { damaged, type Level, openLevel, storedRecords } from './level.js'
 import { isVersionKey, migrate } from './migrations.js'
-import { checksum, seal, unseal } from './record-seal.js'
 import { Reserve } from './reserve.js'
 import { SortedMap } from './sorted-map.js'
 import { schema, type Table } from './tables.js'
@@ -299,19 +307,8 @@ export class Database implements CommittedView {
     const writes = new Map(commits.flatMap((commit) => [...commit.writes]))
     if (writes.size === 0 && !commits.some(({ settles }) => settles)) return
     const { level, entries } = this.#loaded
-    let state: DatabaseState = { ...this.#loaded.state, commits: this.#loaded.state.commits + 1 }
-    for (const [key, { entry }] of writes) state = replaced(state, entries.get(key)?.check, entry?.check)
     const sync = this.#sync && commits.some((commit) => commit.durable)
-    const batch = level.batch()
-    try {
-      for (const { bytes, value } of writes.values()) {
-        if (value === undefined) batch.del(bytes)
-        else batch.put(bytes, value)
-      }
-      await batch.put(stateKey, encodeState(state)).write({ sync })
-    } finally {
-      await batch.close()
-    }
+    const state = await writeRecords(level, this.#loaded.state, recordWrites(writes, entries), { sync })
     if (sync) this.#mark.write(state.commits)
     for (const [key, { entry }] of writes) {
       if (entry === undefined) entries.delete(key)
@@ -370,46 +367,31 @@ function isDiskFull(error: unknown): boolean {
   )
 }
 
+function* recordWrites(writes: ReadonlyMap<string, Write>, entries: SortedMap<Entry>): Iterable<RecordWrite> {
+  for (const [key, { entry, bytes, value }] of writes)
+    yield { key: bytes, value, before: entries.get(key)?.check, after: entry?.check }
+}
+
 /** Opens a database, brings it to the present layout and reads it. */
 async function loadDatabase(path: string, tables: readonly Table<unknown>[]): Promise<Loaded> {
-  const level = await openLevel(path)
+  const level = await openLevel(path, metadataDatabase)
   try {
     await migrate(level, path)
     const byName = new Map<string, Table<unknown>>([schema, ...tables].map((table) => [table.name, table]))
     const entries = new SortedMap<Entry>()
-    let counted = emptyState
-    let state = emptyState
-    for await (const batch of storedRecords(level)) {
-      for (const [bytes, value] of batch) {
-        if (isVersionKey(bytes)) continue
-        const { payload, check } = unsealed(path, bytes, value)
-        if (bytes.equals(stateKey)) {
-          state = decodeState(payload)
-          continue
-        }
-        counted = replaced(counted, undefined, check)
+    const state = await loadRecords(level, path, metadataDatabase, {
+      isForeign: isVersionKey,
+      onRecord(bytes, payload, check) {
         const key = keyOfBytes(bytes)
         const [name = '', ...id] = splitKey(key)
         // A table that is not known belongs to a plugin that is not here, or to a newer daemon.
         const table = byName.get(name)
         if (table !== undefined) entries.set({ key, id, record: table.decode(payload), check })
-      }
-    }
-    const problem = difference(counted, state, CommitMark.read(path))
-    if (problem !== undefined) throw damaged(path, problem)
+      },
+    })
     return { level, entries, state }
   } catch (error) {
     await level.close()
-    if (error instanceof Error && 'code' in error && error.code === 'LEVEL_CORRUPTION') throw damaged(path, error.message, error)
     throw error
-  }
-}
-
-function unsealed(path: string, key: Buffer, value: Uint8Array) {
-  try {
-    return unseal(key, value)
-  } catch (cause) {
-    const name = splitKey(keyOfBytes(key)).join(' ')
-    throw damaged(path, `the record of ${name} cannot be read: ${cause instanceof Error ? cause.message : cause}`, cause)
   }
 }

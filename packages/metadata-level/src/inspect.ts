@@ -2,14 +2,24 @@ import { copyFile, mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { isErrno } from '@containerd-ts/interface'
+import {
+  CommitMark,
+  type DatabaseState,
+  decodeState,
+  difference,
+  emptyState,
+  type Level,
+  openLevel,
+  replaced,
+  stateKey,
+  storedRecords,
+  unseal,
+} from '@containerd-ts/level-records'
 import { ClassicLevel } from 'classic-level'
-import { CommitMark } from './commit-mark.js'
 import type { Entry } from './database.js'
-import { type DatabaseState, decodeState, difference, emptyState, replaced, stateKey } from './database-state.js'
+import { metadataDatabase } from './database-kind.js'
 import { keyOfBytes, splitKey } from './key.js'
-import { type Level, openLevel, storedRecords } from './level.js'
 import { isVersionKey, layoutOf, migrate } from './migrations.js'
-import { unseal } from './record-seal.js'
 import { schemaVersion, type Table } from './tables.js'
 
 /** What is in a database, as far as it can be read. */
@@ -30,16 +40,18 @@ export interface Inspection {
  */
 export async function inspectDatabase(path: string, tables: readonly Table<unknown>[]): Promise<Inspection> {
   const problems: string[] = []
-  const asItIs = await onCopy(path, async (copy) => readRecords(await openLevel(copy), copy, tables)).catch((error: unknown) => {
-    if (isErrno(error, 'ENOENT') || (error instanceof Error && 'code' in error && error.code === 'FailedPrecondition'))
-      throw error
-    problems.push(`LevelDB cannot read it: ${reasonOf(error)}`)
-    return undefined
-  })
+  const asItIs = await onCopy(path, async (copy) => readRecords(await openLevel(copy, metadataDatabase), copy, tables)).catch(
+    (error: unknown) => {
+      if (isErrno(error, 'ENOENT') || (error instanceof Error && 'code' in error && error.code === 'FailedPrecondition'))
+        throw error
+      problems.push(`LevelDB cannot read it: ${reasonOf(error)}`)
+      return undefined
+    },
+  )
   if (asItIs !== undefined) return asItIs
   const salvaged = await onCopy(path, async (copy) => {
     await ClassicLevel.repair(copy)
-    return readRecords(await openLevel(copy), copy, tables)
+    return readRecords(await openLevel(copy, metadataDatabase), copy, tables)
   }).catch((error: unknown) => {
     problems.push(`nothing in it can be salvaged: ${reasonOf(error)}`)
     return { layout: undefined, entries: [], problems: [] }

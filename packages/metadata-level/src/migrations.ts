@@ -1,8 +1,18 @@
 import { FailedPreconditionError } from '@containerd-ts/interface'
-import { type DatabaseState, emptyState, encodeState, replaced, stateKey } from './database-state.js'
+import {
+  checksum,
+  type DatabaseState,
+  damaged,
+  emptyState,
+  encodeState,
+  type Level,
+  replaced,
+  seal,
+  stateKey,
+  storedRecords,
+} from '@containerd-ts/level-records'
+import { metadataDatabase } from './database-kind.js'
 import { composeKey, keyBytes } from './key.js'
-import { damaged, type Level, storedRecords } from './level.js'
-import { checksum, seal } from './record-seal.js'
 import { schemaVersion } from './tables.js'
 
 type Operation = { type: 'put'; key: Buffer; value: Uint8Array } | { type: 'del'; key: Buffer }
@@ -56,7 +66,7 @@ export async function migrate(
     await level.put(versionKey, versionValue(target), { sync: true })
     return
   }
-  if (!Number.isInteger(found)) throw damaged(path, 'the number of its layout cannot be read')
+  if (!Number.isInteger(found)) throw damaged(path, metadataDatabase, 'the number of its layout cannot be read')
   if (found > target) {
     throw new FailedPreconditionError(
       `metadata database ${path} has layout ${found}, this daemon knows up to ${target}: it was written by a newer one`,

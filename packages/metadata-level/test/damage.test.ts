@@ -2,11 +2,11 @@ import { copyFile, mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'n
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { hasCode } from '@containerd-ts/interface'
+import { openLevel } from '@containerd-ts/level-records'
 import { ClassicLevel } from 'classic-level'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Database } from '../src/database.js'
 import { composeKey, keyBytes } from '../src/key.js'
-import { openLevel } from '../src/level.js'
 import { migrate } from '../src/migrations.js'
 import { images, leases, namespaces } from '../src/tables.js'
 
@@ -144,7 +144,7 @@ describe('layouts', () => {
 
   it('go forward step by step, and a step that fails changes nothing', async () => {
     const key = (name: string) => keyBytes(composeKey('schema', name))
-    const level = await openLevel(root)
+    const level = await openLevel(root, { name: 'database', advice: '' })
     await level.put(key('version'), Buffer.from('5'))
     const steps = new Map([
       [5, async () => [{ type: 'put' as const, key: key('six'), value: Buffer.from('6') }]],

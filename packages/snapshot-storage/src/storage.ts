@@ -100,7 +100,7 @@ export async function openSnapshotStorage(directory: string): Promise<SnapshotSt
   let settingAside = Promise.resolve()
   let closing: Promise<void> | undefined
 
-  for await (const [key, value] of database.entries()) {
+  for (const [key, value] of database.entries()) {
     if (key === counterKey) lastId = Number(value)
     else if (key.startsWith(snapshotPrefix)) add(decode(value))
   }
@@ -273,7 +273,7 @@ function put(snapshot: StoredSnapshot) {
   return { type: 'put' as const, key: snapshotPrefix + snapshot.key, value: JSON.stringify(snapshot) }
 }
 
-// Written by this module only, and LevelDB checks its blocks.
+// Written by this module only, and with a checksum.
 function decode(value: string): StoredSnapshot {
   return JSON.parse(value) as StoredSnapshot
 }

@@ -1,5 +1,4 @@
-import { composeKey, keyBytes } from './key.js'
-import { checksum, seal } from './record-seal.js'
+import { checksum, seal } from './seal.js'
 
 /** What is said of all records together: with this nothing is lost, brought back or altered without being noticed. */
 export interface DatabaseState {
@@ -12,7 +11,8 @@ export interface DatabaseState {
 
 export const emptyState: DatabaseState = { commits: 0, records: 0, sum: 0 }
 
-export const stateKey = keyBytes(composeKey('schema', 'state'))
+/** Where the state is kept among the records, of which it is not one. */
+export const stateKey = Buffer.from('schema\0state\0', 'latin1')
 
 export function encodeState(state: DatabaseState): Buffer {
   const payload = Buffer.from(JSON.stringify(state))
