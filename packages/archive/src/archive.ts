@@ -4,7 +4,7 @@ import { Worker } from 'node:worker_threads'
 import type { Mount } from '@containerd-ts/mount'
 import { createRingPool, createRingWriter } from './byte-ring.js'
 import { abortFlow, chunkTaken, createChunkFlow } from './chunk-flow.js'
-import { decompress, hasNativeZstd, peekEncoding } from './decompress.js'
+import { decompress, peekEncoding } from './decompress.js'
 import type { Applied, ApplyTarget, Compared, DigestJob, Job, MeasureJob, NewDirectory, Report } from './jobs.js'
 import { createThreads } from './threads.js'
 import type { TreeUsage } from './tree-usage.js'
@@ -97,8 +97,9 @@ export function openArchive(options: ArchiveOptions = {}): Archive {
     signal?.throwIfAborted()
     if (target.kind === 'mounts') await mkdir(target.tempRoot, { recursive: true, mode: 0o700 })
     const peeked = compression === 'none' ? { encoding: 'raw' as const, bytes: layer } : await peekEncoding(layer)
-    // Without Node's own decoder the thread decompresses too, as it must not be done on the event loop.
-    const onThread = peeked.encoding === 'zstd' && !hasNativeZstd
+    const decompressed = decompress(peeked.encoding, peeked.bytes)
+    // Without a decoder elsewhere the thread decompresses too, as it must not be done on the event loop.
+    const onThread = decompressed === undefined
     const apart = !onThread && sizeBytes >= worthAThread && availableParallelism() > 1
     const ring = rings.take(apart ? 2 : 1)
     const writer = createRingWriter(ring)
@@ -111,8 +112,7 @@ export function openArchive(options: ArchiveOptions = {}): Archive {
     let feedError: unknown
     const feed = async () => {
       try {
-        const bytes = onThread ? peeked.bytes : decompress(peeked.encoding, peeked.bytes)
-        for await (const chunk of bytes) {
+        for await (const chunk of decompressed ?? peeked.bytes) {
           await writer.write(chunk)
           writeback?.written(chunk.length)
         }

@@ -1,6 +1,7 @@
-import { Readable } from 'node:stream'
+import { Readable, type Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import * as zlib from 'node:zlib'
+import { zstdLibrary } from './zstd-library.js'
 
 export type Encoding = 'raw' | 'gzip' | 'zstd'
 
@@ -46,16 +47,27 @@ async function* rejoin(head: readonly Uint8Array[], rest: AsyncIterator<Uint8Arr
 }
 
 // Node has it since 22.15.
-const { createZstdDecompress } = zlib as unknown as { createZstdDecompress?: typeof zlib.createGunzip }
+const { createZstdCompress, createZstdDecompress } = zlib as unknown as {
+  createZstdCompress?: (options: { chunkSize: number }) => Transform
+  createZstdDecompress?: (options: { chunkSize: number }) => Transform
+}
 
-/** True when Node decompresses zstd itself, off the event loop. */
-export const hasNativeZstd = createZstdDecompress !== undefined
+/** Makes what decompresses zstd off the event loop: Node's own, or that of the system's library. Undefined where there is neither. */
+function zstdDecompressor(): (() => Transform) | undefined {
+  return createZstdDecompress === undefined ? zstdLibrary()?.createDecompressor : () => createZstdDecompress({ chunkSize })
+}
 
-/** Decompresses on a thread of the pool; zstd only where {@link hasNativeZstd}. */
-export function decompress(encoding: Encoding, bytes: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
+/** Makes what compresses to zstd, off the event loop; undefined where neither Node nor the system can. */
+export function zstdCompressor(): (() => Transform) | undefined {
+  return createZstdCompress === undefined ? zstdLibrary()?.createCompressor : () => createZstdCompress({ chunkSize })
+}
+
+/** Decompresses on a thread of the pool; undefined for what only a thread of ours can decompress. */
+export function decompress(encoding: Encoding, bytes: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> | undefined {
+  if (encoding === 'raw') return bytes
   if (encoding === 'gzip') return through(bytes, zlib.createGunzip({ chunkSize }))
-  if (encoding === 'zstd' && createZstdDecompress !== undefined) return through(bytes, createZstdDecompress({ chunkSize }))
-  return bytes
+  const decompressor = zstdDecompressor()
+  return decompressor === undefined ? undefined : through(bytes, decompressor())
 }
 
 async function* through(bytes: AsyncIterable<Uint8Array>, decompressor: NodeJS.ReadWriteStream): AsyncGenerator<Uint8Array> {

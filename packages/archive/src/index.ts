@@ -7,6 +7,7 @@ export {
   type Comparison,
   openArchive,
 } from './archive.js'
+export { zstdCompressor } from './decompress.js'
 export type { Applied, ApplyTarget, Compared, NewDirectory } from './jobs.js'
 export { TarError } from './tar-error.js'
 export { type DataSpan, padded, type TarHeader, TarType } from './tar-header.js'

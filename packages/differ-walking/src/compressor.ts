@@ -1,11 +1,10 @@
 import type { Transform } from 'node:stream'
-import * as zlib from 'node:zlib'
+import { createGzip } from 'node:zlib'
+import { zstdCompressor } from '@containerd-ts/archive'
 import { UnimplementedError } from '@containerd-ts/interface'
 import { uncompressedLayer } from './media-types.js'
 
 const chunkSize = 128 * 1024
-// Node has it since 22.15.
-const { createZstdCompress } = zlib as unknown as { createZstdCompress?: (options: { chunkSize: number }) => Transform }
 
 /** Makes what compresses a layer of that media type; nothing for one that is not compressed. @throws UnimplementedError */
 export function compressorFor(mediaType: string): (() => Transform) | undefined {
@@ -13,11 +12,13 @@ export function compressorFor(mediaType: string): (() => Transform) | undefined 
     case uncompressedLayer:
       return undefined
     case `${uncompressedLayer}+gzip`:
-      return () => zlib.createGzip({ chunkSize })
-    case `${uncompressedLayer}+zstd`:
-      if (createZstdCompress === undefined)
-        throw new UnimplementedError(`diff media type ${mediaType} needs a newer Node.js (22.15)`)
-      return () => createZstdCompress({ chunkSize })
+      return () => createGzip({ chunkSize })
+    case `${uncompressedLayer}+zstd`: {
+      const compressor = zstdCompressor()
+      if (compressor === undefined)
+        throw new UnimplementedError(`diff media type ${mediaType} needs libzstd.so.1 or Node.js 22.15`)
+      return compressor
+    }
     default:
       throw new UnimplementedError(`unsupported diff media type: ${mediaType}`)
   }

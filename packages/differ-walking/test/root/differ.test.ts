@@ -160,6 +160,14 @@ describe.runIf(process.getuid?.() === 0)('compare', () => {
     expect(await differ.compare(ctx, lower, upper)).toEqual(first)
     expect((await content.info(ctx, first.digest)).labels).toEqual({ 'containerd.io/uncompressed': sha256(raw) })
 
+    // By the system's library or by Node itself, whichever there is.
+    const zstd = await differ.compare(ctx, lower, upper, { mediaType: 'application/vnd.oci.image.layer.v1.tar+zstd' })
+    expect((await content.info(ctx, zstd.digest)).labels).toEqual({ 'containerd.io/uncompressed': sha256(raw) })
+    const target = join(dir, 'from-zstd')
+    mkdirSync(target)
+    const bind = { type: 'bind', source: target, target: '', options: ['rbind', 'rw'] }
+    expect((await differ.apply(ctx, zstd, [bind])).digest).toBe(sha256(raw))
+
     const plain = await differ.compare(ctx, lower, upper, { mediaType: 'application/vnd.oci.image.layer.v1.tar' })
     expect(plain.digest).toBe(sha256(raw))
     expect((await content.info(ctx, plain.digest)).labels).toEqual({})
