@@ -179,8 +179,8 @@ export function openArchive(options: ArchiveOptions = {}): Archive {
       if (report.type === 'chunk') chunks.push(report.bytes)
     }
     const run = async (): Promise<Compared> => {
-      signal?.throwIfAborted()
       await mkdir(tempRoot, { recursive: true, mode: 0o700 })
+      signal?.throwIfAborted()
       signal?.addEventListener('abort', abort, { once: true })
       try {
         const job = {

@@ -16,12 +16,13 @@ import {
   isAlreadyExists,
   type Labels,
   type Mount,
-  UnknownError,
 } from '@containerd-ts/interface'
 import { inUserNamespace } from '@containerd-ts/linux'
 import { overlayDirectories } from '@containerd-ts/mount'
 import { compressorFor } from './compressor.js'
-import { layerCompression, uncompressedLayer } from './media-types.js'
+import { layerStream } from './layer-stream.js'
+import { uncompressedLayer } from './media-types.js'
+import type { StreamProcessor } from './stream-processor.js'
 
 /** What the differ needs of others. */
 export interface WalkingDifferDeps {
@@ -31,6 +32,8 @@ export interface WalkingDifferDeps {
   archive: Archive
   /** Where mount points are made. */
   tempRoot: string
+  /** Programs for media types of their own; of several that take a type, the last one. Default: none. */
+  processors?: readonly StreamProcessor[]
 }
 
 export interface WalkingDiffer extends Differ {
@@ -41,7 +44,7 @@ const uncompressedLabel = 'containerd.io/uncompressed'
 const readSize = 256 * 1024
 
 /** Unpacks layers onto any mounts, and makes layers by walking two trees at once. */
-export function createWalkingDiffer({ content, archive, tempRoot }: WalkingDifferDeps): WalkingDiffer {
+export function createWalkingDiffer({ content, archive, tempRoot, processors = [] }: WalkingDifferDeps): WalkingDiffer {
   async function apply(
     ctx: Context,
     descriptor: Descriptor,
@@ -49,14 +52,13 @@ export function createWalkingDiffer({ content, archive, tempRoot }: WalkingDiffe
     options: ApplyOptions = {},
   ): Promise<Descriptor> {
     const started = performance.now()
-    const layer = readBlob(ctx, content, descriptor.digest)
-    const compression = layerCompression(descriptor.mediaType)
-    if (compression === undefined)
-      throw new UnknownError(`failed to get stream processor for ${descriptor.mediaType}: no processor for media-type`)
+    const payloads = new Map(Object.entries(options.payloads ?? {}).map(([id, { value }]) => [id, value]))
+    const blob = readBlob(ctx, content, descriptor.digest)
+    const layer = layerStream(blob, descriptor.mediaType, { processors, payloads, signal: ctx.signal })
     const target = targetOf(mounts, tempRoot)
-    const applied = await archive.apply(layer, target, {
-      compression,
-      sizeBytes: descriptor.sizeBytes,
+    const applied = await archive.apply(layer.bytes, target, {
+      compression: layer.compression,
+      ...(layer.asStored && { sizeBytes: descriptor.sizeBytes }),
       sync: options.syncFs ?? true,
       signal: ctx.signal,
     })

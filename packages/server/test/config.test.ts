@@ -250,3 +250,24 @@ test('a key of a plugin is found in the file', async () => {
   const config = daemonConfig(await load('version = 2\n\n[plugins."io.containerd.content.v1.content"]\n  path = 1\n'), {})
   expect(config.locate('io.containerd.content.v1.content', 'path')).toBe(`${join(dir, 'config.toml')}:4`)
 })
+
+test('stream processors are for the differ to run', async () => {
+  const { plugins } = daemonConfig(
+    await load(`version = 2
+[stream_processors."unscramble"]
+  accepts = ["application/x-scrambled"]
+  returns = "application/vnd.oci.image.layer.v1.tar"
+  path = "/usr/bin/unscramble"
+`),
+    {},
+  )
+  expect(plugins['io.containerd.differ.v1.walking']).toEqual({
+    stream_processors: {
+      unscramble: {
+        accepts: ['application/x-scrambled'],
+        returns: 'application/vnd.oci.image.layer.v1.tar',
+        path: '/usr/bin/unscramble',
+      },
+    },
+  })
+})

@@ -11,6 +11,7 @@ import { withTempMount } from '@containerd-ts/mount'
 import { openOverlaySnapshotter } from '@containerd-ts/snapshot-overlay'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { createWalkingDiffer, type WalkingDiffer } from '../../src/differ.js'
+import type { StreamProcessor } from '../../src/stream-processor.js'
 
 const ctx = background('test')
 const gzipType = 'application/vnd.oci.image.layer.v1.tar+gzip'
@@ -37,6 +38,8 @@ afterEach(async () => {
 const sha256 = (bytes: Buffer) => `sha256:${createHash('sha256').update(bytes).digest('hex')}`
 
 async function blob(bytes: Buffer, mediaType = gzipType): Promise<Descriptor> {
+  const there = await content.info(ctx, sha256(bytes)).catch(() => undefined)
+  if (there !== undefined) return { mediaType, digest: there.digest, sizeBytes: there.sizeBytes, annotations: {} }
   const writer = await content.writer(ctx, { ref: sha256(bytes) })
   await writer.write(bytes)
   const { digest, sizeBytes } = await writer.commit(ctx, {})
@@ -129,6 +132,69 @@ describe.runIf(process.getuid?.() === 0)('apply', () => {
     const controller = new AbortController()
     controller.abort(new Error('cancelled'))
     await expect(differ.apply({ ...ctx, signal: controller.signal }, docker, [mount])).rejects.toThrow('cancelled')
+  })
+})
+
+describe.runIf(process.getuid?.() === 0)('stream processors', () => {
+  const own = 'application/x-scrambled'
+  const program = (script: string, more: Partial<StreamProcessor> = {}): StreamProcessor => ({
+    id: 'unscramble',
+    accepts: [own],
+    returns: `application/vnd.oci.image.layer.v1.tar+gzip`,
+    path: 'sh',
+    args: ['-c', script],
+    env: ['FROM=config'],
+    ...more,
+  })
+  const scrambled = (bytes: Buffer) => Buffer.from(bytes.map((byte) => byte ^ 0xff))
+  // The reverse, by a program that no one here wrote.
+  const unscramble = `perl -pe 'BEGIN { binmode STDIN; binmode STDOUT } $_ = ~$_'`
+
+  async function applied(processors: StreamProcessor[], bytes: Buffer, payloads = {}) {
+    const other = createWalkingDiffer({ content, archive: openArchive(), tempRoot: join(dir, 'tmpmounts'), processors })
+    const target = mkdtempSync(join(dir, 'target-'))
+    const bind = { type: 'bind', source: target, target: '', options: ['rbind', 'rw'] }
+    try {
+      const result = await other.apply(ctx, await blob(bytes, own), [bind], { payloads })
+      return { result, names: readdirSync(target) }
+    } finally {
+      await other.close()
+    }
+  }
+
+  test('make a layer of a type of its own into an ordinary one, step by step', async () => {
+    const tar = tarOf('seq 1 100000 > file; echo x > other')
+    const check = `test "$STREAM_PROCESSOR_MEDIATYPE:$FROM" = "${own}:config" && test "$(cat <&3)" = secret && ${unscramble}`
+    const payloads = { unscramble: { typeUrl: 'x', value: Buffer.from('secret') } }
+    const { result, names } = await applied([program('exit 9'), program(check)], scrambled(gzipSync(tar)), payloads)
+    expect(result).toMatchObject({
+      mediaType: 'application/vnd.oci.image.layer.v1.tar',
+      digest: sha256(tar),
+      sizeBytes: tar.length,
+    })
+    expect(names.sort()).toEqual(['file', 'other'])
+    const twice = [
+      program(unscramble, { returns: 'application/x-twice' }),
+      program('gunzip', { id: 'second', accepts: ['application/x-twice'], returns: 'application/vnd.oci.image.layer.v1.tar' }),
+    ]
+    expect((await applied(twice, scrambled(gzipSync(tar)))).result.digest).toBe(sha256(tar))
+  })
+
+  test('that fail, are not there or lead nowhere fail the call, and leave nothing', async () => {
+    const bytes = scrambled(gzipSync(tarOf('head -c 3000000 /dev/urandom > file')))
+    await expect(applied([program('cat > /dev/null; echo no key >&2; exit 3')], bytes)).rejects.toThrow(
+      'stream processor "unscramble": no key',
+    )
+    await expect(applied([program('exit 4')], bytes)).rejects.toThrow('sh ended with 4')
+    await expect(applied([program('', { path: '/no/such/program' })], bytes)).rejects.toThrow('cannot run /no/such/program')
+    await expect(applied([program(`${unscramble}; exit 5`)], bytes)).rejects.toThrow('sh ended with 5')
+    await expect(applied([program('cat', { returns: own })], bytes)).rejects.toThrow('in a circle')
+    await expect(applied([program('cat', { returns: 'text/plain' })], bytes)).rejects.toThrow('no processor for media-type')
+    expect(
+      readdirSync(dir)
+        .filter((name) => name.startsWith('target-'))
+        .flatMap((name) => readdirSync(join(dir, name))),
+    ).toEqual([])
   })
 })
 

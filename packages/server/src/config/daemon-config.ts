@@ -125,6 +125,10 @@ export function readConfig(
     else error(['plugins', name], `plugins."${name}": expected a table`)
   }
 
+  // The differ runs them; it checks what they are.
+  const processors = section('stream_processors')
+  if (Object.keys(processors).length > 0) plugins[walkingDiffer] = { stream_processors: processors, ...plugins[walkingDiffer] }
+
   const proxyPlugins: ProxyPlugin[] = []
   for (const [name, raw] of Object.entries(section('proxy_plugins'))) {
     const path = ['proxy_plugins', name]
@@ -177,7 +181,8 @@ export function readConfig(
   }
 }
 
-const tables: readonly string[] = ['version', 'cgroup', 'debug', 'plugins', 'proxy_plugins', 'timeouts']
+const walkingDiffer = 'io.containerd.differ.v1.walking'
+const tables: readonly string[] = ['version', 'cgroup', 'debug', 'plugins', 'proxy_plugins', 'stream_processors', 'timeouts']
 
 type DecodedTop = { -readonly [K in keyof typeof topLevel]: (typeof topLevel)[K]['default'] }
 type DecodedProxy = { -readonly [K in keyof typeof proxyTable]: (typeof proxyTable)[K]['default'] }

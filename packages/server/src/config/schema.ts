@@ -60,6 +60,5 @@ export const timeouts: Readonly<Record<string, { readonly defaultMs: number; rea
 export const withoutEffect: Readonly<Record<string, string>> = {
   'debug.log_trace_id': 'calls are not traced',
   no_subreaper: 'the daemon is no subreaper',
-  stream_processors: 'stream processors are not run',
   subreaper: 'the daemon is no subreaper',
 }
