@@ -4,7 +4,17 @@ import { join } from 'node:path'
 import { packages } from './workspace.mjs'
 
 const scope = '@containerd-ts/'
-const primitives = ['linux', 'mount', 'archive', 'ttrpc', 'filters', 'cgroups', 'snapshot-storage', 'level-records', 'proxy-client']
+const primitives = [
+  'linux',
+  'mount',
+  'archive',
+  'ttrpc',
+  'filters',
+  'cgroups',
+  'snapshot-storage',
+  'level-records',
+  'proxy-client',
+]
 
 function layer(name, group) {
   if (group === 'apps' || group === 'tooling') return 'app'

@@ -200,6 +200,15 @@ disabled_plugins = ["io.containerd.content.v1.kontent"]
   ])
 })
 
+test('a mistake in a drop-in is told with its own file', async () => {
+  await mkdir(join(dir, 'conf.d'))
+  await writeFile(join(dir, 'conf.d/10.toml'), 'version = 2\n\n[debug]\nlevle = "info"')
+  const document = await load('version = 2\nimports = ["conf.d/*.toml"]\n[debug]\nlevel = "info"')
+  expect(checkConfig(document, {}, []).problems).toEqual([
+    { severity: 'error', message: `${join(dir, 'conf.d/10.toml')}:4: debug.levle: unknown key; did you mean "level"?` },
+  ])
+})
+
 test('proxy plugins are read', async () => {
   const { proxyPlugins } = daemonConfig(
     await load(

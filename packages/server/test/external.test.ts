@@ -1,4 +1,4 @@
-import { chmod, chown, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
+import { chmod, chown, mkdir, mkdtemp, rename, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { type AnyRegistration, type PluginStatus, register, uri } from '@containerd-ts/plugin'
@@ -94,7 +94,7 @@ test.each<[string, string, RegExp]>([
   [
     'takes a name',
     source('builtin'),
-    /^the name "example\.greeting\.v1\.builtin" is taken by this daemon: put it into disabled_plugins/,
+    /^the name "example\.greeting\.v1\.builtin" is taken by this daemon: this plugin needs another id$/,
   ],
   [
     'says nothing of its API',
@@ -151,7 +151,15 @@ test.each([
   ['the module', () => chmod(plugins('node_modules/p/main.js'), 0o666), /main\.js can be written by others/],
   ['a directory on the way', () => chmod(plugins('node_modules'), 0o775), /node_modules can be written by others/],
   ['a dependency', () => chmod(plugins('node_modules/q/main.js'), 0o646), /q\/main\.js can be written by others/],
-  ['a link', () => symlink('/etc/passwd', plugins('node_modules/p/data')), /p\/data is a symbolic link out of its package/],
+  [
+    'what a link leads to',
+    async () => {
+      await put(join(dir, 'elsewhere'), '')
+      await chmod(join(dir, 'elsewhere'), 0o666)
+      await symlink(join(dir, 'elsewhere'), plugins('node_modules/p/data'))
+    },
+    /elsewhere can be written by others/,
+  ],
 ])('code is not loaded when others can write %s', async (_what, loosen, reason) => {
   await putPackage(
     'p',
@@ -170,6 +178,35 @@ test.runIf(process.getuid?.() === 0)('code of other users is not loaded', async 
   expect((await boot()).get('io.containerd.external.v1.theirs.mjs')?.error?.message).toMatch(
     /belongs to user 1234, not to the daemon's/,
   )
+})
+
+test('a single module is not loaded when others can write what it may import', async () => {
+  await put(plugins('single.mjs'), source('single'))
+  await put(plugins('lib/part.js'), '')
+  await chmod(plugins('lib/part.js'), 0o666)
+  const loaded = await boot()
+  expect(loaded.get('io.containerd.external.v1.single.mjs')?.error?.message).toMatch(/lib\/part\.js can be written by others/)
+})
+
+test('an entry point outside of its package is refused', async () => {
+  await put(plugins('outside.txt'), '')
+  await putPackage('p', { containerd: { pluginApi: '^1.0.0' }, exports: './../../outside.txt' }, source('p'))
+  const loaded = await boot()
+  expect(loaded.get('io.containerd.external.v1.p')?.error?.message).toMatch(/lies outside of the package/)
+})
+
+test('a package that was linked to is loaded from where it is', async () => {
+  await putPackage('linked', { containerd: { pluginApi: '^1.0.0' } }, source('linked'))
+  await rename(plugins('node_modules/linked'), join(dir, 'source'))
+  await symlink(join(dir, 'source'), plugins('node_modules/linked'))
+  expect((await boot()).get('example.app.v1.app')?.instance).toEqual({ ids: ['builtin', 'linked'] })
+})
+
+test('a plugin directory that is none does not keep the daemon from starting', async () => {
+  await put(plugins(), 'a file')
+  const loaded = await boot()
+  expect(loaded.get('io.containerd.external.v1.plugins')?.error?.message).toMatch(/ENOTDIR/)
+  expect(loaded.get('example.app.v1.app')?.error).toBeUndefined()
 })
 
 test('a disabled module is not even loaded', async () => {

@@ -143,6 +143,15 @@ describe.runIf(isRoot)('the packed daemon', () => {
     })
   })
 
+  test('a plugin is added by its name, and told when the daemon has it already', async () => {
+    const { args } = places('twice')
+    const { code, stderr } = await outside.attempt([containerd, ...args, 'plugins', 'add', '@containerd-ts/snapshot-native'])
+    expect(code).toBe(1)
+    expect(stderr).toMatch(
+      /^containerd: @containerd-ts\/snapshot-native@\d\S+ was installed but will not be loaded: the name "io\.containerd\.snapshotter\.v1\.native" is taken by this daemon/m,
+    )
+  })
+
   test('a plugin for another plugin API is told so when it is added', async () => {
     const path = await outside.directory('future')
     const manifest = {

@@ -1,5 +1,5 @@
 import { readdir, readFile, realpath } from 'node:fs/promises'
-import { join } from 'node:path'
+import { join, sep } from 'node:path'
 import { isErrno } from '@containerd-ts/linux'
 import { isTable } from '../config/toml.js'
 
@@ -69,7 +69,11 @@ async function readPackage(directory: string, name: string): Promise<FoundPlugin
   const version = typeof manifest['version'] === 'string' ? manifest['version'] : '0.0.0'
   const main = entryPoint(manifest['exports']) ?? (typeof manifest['main'] === 'string' ? manifest['main'] : 'index.js')
   const api = isTable(own) && typeof own['pluginApi'] === 'string' ? own['pluginApi'] : undefined
-  return { name, version, directory: real, entry: join(real, main), ...(api !== undefined && { api }) }
+  const found = { name, version, directory: real, entry: join(real, main), ...(api !== undefined && { api }) }
+  // Only what is in the package has been looked at before it is loaded.
+  if (!found.entry.startsWith(`${real}${sep}`))
+    return { ...found, problem: `its entry point ${main} lies outside of the package` }
+  return found
 }
 
 /** A package's manifest, undefined when there is none that can be read. */

@@ -46,7 +46,13 @@ export async function loadExternalPlugins(directory: string, options: ExternalPl
   }
 
   const check = trustCheck(directory)
-  for (const plugin of await findPlugins(directory)) {
+  let found: FoundPlugin[] = []
+  try {
+    found = await findPlugins(directory)
+  } catch (thrown) {
+    refuse({ name: 'plugins', entry: directory }, asError(thrown))
+  }
+  for (const plugin of found) {
     options.signal?.throwIfAborted()
     if (options.disabled?.includes(uri({ type: externalPluginType, id: plugin.name }))) continue
     try {
@@ -54,8 +60,7 @@ export async function loadExternalPlugins(directory: string, options: ExternalPl
         const name = uri(registration)
         const owner = taken.get(name)
         if (owner !== undefined) {
-          const reason = `the name "${name}" is taken by ${owner}: put it into disabled_plugins there, or rename this plugin`
-          refuse(plugin, new PluginError(reason, { plugins: [name] }))
+          refuse(plugin, nameTaken(name, owner))
           continue
         }
         const incompatible = incompatibility(registration.api ?? plugin.api)
@@ -69,10 +74,21 @@ export async function loadExternalPlugins(directory: string, options: ExternalPl
       }
     } catch (thrown) {
       if (options.signal?.aborted === true) throw thrown
-      refuse(plugin, thrown instanceof Error ? thrown : new Error(String(thrown)))
+      // A module that registers its plugins itself hears of a taken name while it is loaded.
+      const [name = ''] = thrown instanceof PluginError ? thrown.plugins : []
+      const owner = taken.get(name)
+      refuse(plugin, owner === undefined ? asError(thrown) : nameTaken(name, owner))
     }
   }
   return withoutMisfits(accepted, options)
+}
+
+function nameTaken(name: string, owner: string): PluginError {
+  return new PluginError(`the name "${name}" is taken by ${owner}: this plugin needs another id`, { plugins: [name] })
+}
+
+function asError(thrown: unknown): Error {
+  return thrown instanceof Error ? thrown : new Error(String(thrown))
 }
 
 /** An id for a module that has none of its own: its name, with a number where several are meant. */

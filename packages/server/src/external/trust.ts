@@ -1,6 +1,6 @@
 import type { Stats } from 'node:fs'
 import { lstat, readdir, realpath } from 'node:fs/promises'
-import { dirname, join, sep } from 'node:path'
+import { dirname, join } from 'node:path'
 import { isTable } from '../config/toml.js'
 import { type FoundPlugin, readManifest } from './find.js'
 
@@ -8,8 +8,9 @@ import { type FoundPlugin, readManifest } from './find.js'
 export type TrustCheck = (plugin: FoundPlugin) => Promise<string | undefined>
 
 /**
- * Makes a check for the plugins in `directory`: everything that a plugin consists of, and the packages it depends on, must belong to
- * the daemon's user or to root and be writable by nobody else. Its sentence names the first thing that is not so.
+ * Makes a check for the plugins in `directory`: everything that a plugin may consist of must belong to the daemon's user or to root and be
+ * writable by nobody else, and so must what links lead to. For a package that is itself and the packages it depends on, for a single
+ * module, which may import anything beside it, the whole directory. The sentence names the first thing that is not so.
  */
 export function trustCheck(directory: string): TrustCheck {
   // Plugins share dependencies.
@@ -18,11 +19,10 @@ export function trustCheck(directory: string): TrustCheck {
     const top = await realpath(directory)
     const problem = untrustedEntry(top, await lstat(top))
     if (problem !== undefined) return problem
-    if (plugin.directory === undefined) return untrustedFile(plugin.entry, top)
-    for (const tree of await packageTrees(plugin.directory)) {
+    for (const tree of plugin.directory === undefined ? [top] : await packageTrees(plugin.directory)) {
       let looked = trees.get(tree)
       if (looked === undefined) {
-        looked = untrustedWay(tree, top).then((found) => found ?? untrustedTree(tree))
+        looked = untrustedTarget(tree, top, new Set())
         trees.set(tree, looked)
       }
       const found = await looked
@@ -40,10 +40,9 @@ function untrustedEntry(path: string, stats: Stats): string | undefined {
   return undefined
 }
 
-/** A single module; a link must lead to a file that nobody else can replace. */
-async function untrustedFile(path: string, top: string): Promise<string | undefined> {
-  const real = await realpath(path)
-  return untrustedEntry(real, await lstat(real)) ?? (await untrustedWay(real, top))
+/** A file or a tree together with the way to it. */
+async function untrustedTarget(path: string, top: string, seen: Set<string>): Promise<string | undefined> {
+  return (path === top ? undefined : await untrustedWay(path, top)) ?? (await untrustedTree(path, top, seen))
 }
 
 /** The directories above `path`: down from `top` where it lies there, otherwise all of them. Sticky ones may be writable. */
@@ -58,18 +57,18 @@ async function untrustedWay(path: string, top: string): Promise<string | undefin
   return undefined
 }
 
-async function untrustedTree(directory: string): Promise<string | undefined> {
-  const problem = untrustedEntry(directory, await lstat(directory))
-  if (problem !== undefined) return problem
-  for (const entry of await readdir(directory, { withFileTypes: true })) {
-    const path = join(directory, entry.name)
-    if (entry.isSymbolicLink()) {
-      const target = await realpath(path).catch(() => path)
-      if (!target.startsWith(`${directory}${sep}`) && entry.name !== '.bin' && !path.includes(`${sep}.bin${sep}`))
-        return `${path} is a symbolic link out of its package`
-      continue
-    }
-    const found = entry.isDirectory() ? await untrustedTree(path) : untrustedEntry(path, await lstat(path))
+async function untrustedTree(path: string, top: string, seen: Set<string>): Promise<string | undefined> {
+  if (seen.has(path)) return undefined
+  seen.add(path)
+  const stats = await lstat(path)
+  if (stats.isSymbolicLink()) {
+    const target = await realpath(path).catch(() => undefined)
+    return target === undefined ? undefined : untrustedTarget(target, top, seen)
+  }
+  const problem = untrustedEntry(path, stats)
+  if (problem !== undefined || !stats.isDirectory()) return problem
+  for (const name of await readdir(path)) {
+    const found = await untrustedTree(join(path, name), top, seen)
     if (found !== undefined) return found
   }
   return undefined
