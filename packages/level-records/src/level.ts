@@ -1,6 +1,7 @@
 import { DataLossError, isErrno, UnavailableError } from '@containerd-ts/interface'
 import { ClassicLevel } from 'classic-level'
 
+/** An open LevelDB of binary keys and values. */
 export type Level = ClassicLevel<Buffer, Uint8Array>
 
 /** What a database is, for messages. */

@@ -9,16 +9,19 @@ export interface DatabaseState {
   readonly sum: number
 }
 
+/** The state of a database without records. */
 export const emptyState: DatabaseState = { commits: 0, records: 0, sum: 0 }
 
 /** Where the state is kept among the records, of which it is not one. */
 export const stateKey = Buffer.from('schema\0state\0', 'latin1')
 
+/** A state as it is stored. */
 export function encodeState(state: DatabaseState): Buffer {
   const payload = Buffer.from(JSON.stringify(state))
   return seal(payload, checksum(stateKey, payload))
 }
 
+/** A stored state. */
 export function decodeState(payload: Uint8Array): DatabaseState {
   return JSON.parse(Buffer.from(payload).toString()) as DatabaseState
 }

@@ -145,6 +145,8 @@ export function formerPaths(path: readonly string[]): readonly (readonly string[
   const [top, name = '', ...rest] = path
   if (top !== 'plugins') return []
   const former: string[][] = []
+  // Their own section, in every version.
+  if (rest[0] === 'stream_processors') former.push(rest)
   if (name === level) former.push(['plugins', bolt, ...rest], ['plugins', 'bolt', ...rest])
   if (name.startsWith(`${servers}.`)) {
     const id = name.slice(servers.length + 1)
