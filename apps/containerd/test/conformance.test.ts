@@ -4,29 +4,21 @@ import { join } from 'node:path'
 import { contentStoreSuite } from '@containerd-ts/conformance/content'
 import { metadataStoreSuite } from '@containerd-ts/conformance/metadata'
 import { background } from '@containerd-ts/interface'
-import {
-  connectProxy,
-  createRemoteContainerStore,
-  createRemoteContentStore,
-  createRemoteImageStore,
-  createRemoteLeaseManager,
-  createRemoteNamespaceStore,
-  type ProxyConnection,
-} from '@containerd-ts/proxy-client'
 import { startDaemon, type TestDaemon } from '@containerd-ts/testkit'
 import { afterAll, beforeAll, describe, it } from 'vitest'
+import { connectStores, type Stores } from './stores.js'
 
 describe('the daemon, over gRPC', () => {
   let dir: string
   let daemon: TestDaemon
-  let connection: ProxyConnection
+  let stores: Stores
   beforeAll(async () => {
     dir = await mkdtemp(join(tmpdir(), 'conformance-'))
     daemon = await startDaemon({ dir })
-    connection = connectProxy(daemon.address)
+    stores = connectStores(daemon.address)
   })
   afterAll(async () => {
-    connection?.close()
+    stores?.close()
     await daemon?.stop()
     await rm(dir, { recursive: true, force: true })
   })
@@ -37,17 +29,12 @@ describe('the daemon, over gRPC', () => {
   const close = async () => {}
 
   contentStoreSuite({ describe, it }, async () => ({
-    store: createRemoteContentStore(connection),
+    store: stores.content,
     ctx: background(`${prefix()}content`),
     close,
   }))
   metadataStoreSuite({ describe, it }, async () => ({
-    metadata: {
-      images: createRemoteImageStore(connection),
-      containers: createRemoteContainerStore(connection),
-      namespaces: createRemoteNamespaceStore(connection),
-      leases: createRemoteLeaseManager(connection),
-    },
+    metadata: stores,
     prefix: prefix(),
     close,
   }))

@@ -1,20 +1,15 @@
 import assert from 'node:assert/strict'
 import { compareTimestamps } from '@containerd-ts/api'
-import type { ContainerStore, ContainerWrite, Context } from '@containerd-ts/interface'
-import { eachTest } from './each-test.js'
+import type { ContainerStore, ContainerWrite } from '@containerd-ts/interface'
+import { eachTest, type UnderTest } from './each-test.js'
 import { collect, failsWith, stampedWithin } from './expect.js'
 import { bytesOf, containerOf } from './records.js'
 import type { TestApi } from './test-api.js'
 
 export type { TestApi } from './test-api.js'
 
-/** A store of which nothing is in the context's namespace, for one test. */
-export interface ContainerStoreUnderTest {
-  readonly store: ContainerStore
-  /** For every operation of the test. */
-  readonly ctx: Context
-  close(): Promise<void>
-}
+/** A {@link ContainerStore} for one test: a fresh one, or a namespace of its own. */
+export type ContainerStoreUnderTest = UnderTest<ContainerStore>
 
 /** What every {@link ContainerStore} must do, one store or one namespace for each test. */
 export function containerStoreSuite(api: TestApi, open: () => Promise<ContainerStoreUnderTest>): void {

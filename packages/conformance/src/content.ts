@@ -1,19 +1,14 @@
 import assert from 'node:assert/strict'
 import { createHash, randomBytes } from 'node:crypto'
 import type { ContentStore, ContentWriter, Context } from '@containerd-ts/interface'
-import { eachTest } from './each-test.js'
+import { eachTest, type UnderTest } from './each-test.js'
 import { collect, failsWith, stampedWithin } from './expect.js'
 import type { TestApi } from './test-api.js'
 
 export type { TestApi } from './test-api.js'
 
-/** A fresh, empty store for one test. */
-export interface ContentStoreUnderTest {
-  readonly store: ContentStore
-  /** For every operation of the test. */
-  readonly ctx: Context
-  close(): Promise<void>
-}
+/** A {@link ContentStore} for one test: a fresh one, or a namespace of its own. */
+export type ContentStoreUnderTest = UnderTest<ContentStore>
 
 /** What every {@link ContentStore} must do, one store for each test. */
 export function contentStoreSuite(api: TestApi, open: () => Promise<ContentStoreUnderTest>): void {

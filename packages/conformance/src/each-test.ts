@@ -1,4 +1,13 @@
+import type { Context } from '@containerd-ts/interface'
 import type { TestApi } from './test-api.js'
+
+/** A store with nothing in the namespace of the context, for one test. */
+export interface UnderTest<S> {
+  readonly store: S
+  /** For every operation of the test. */
+  readonly ctx: Context
+  close(): Promise<void>
+}
 
 /** Runs every test on an instance of its own. */
 export function eachTest<T extends { close(): Promise<void> }>({ it }: TestApi, open: () => Promise<T>) {

@@ -1,19 +1,14 @@
 import assert from 'node:assert/strict'
-import type { Context, Descriptor, ImageStore } from '@containerd-ts/interface'
-import { eachTest } from './each-test.js'
+import type { Descriptor, ImageStore } from '@containerd-ts/interface'
+import { eachTest, type UnderTest } from './each-test.js'
 import { collect, failsWith, stampedWithin } from './expect.js'
 import { digest, type ImageChanges, imageOf, names } from './records.js'
 import type { TestApi } from './test-api.js'
 
 export type { TestApi } from './test-api.js'
 
-/** A store of which nothing is in the context's namespace, for one test. */
-export interface ImageStoreUnderTest {
-  readonly store: ImageStore
-  /** For every operation of the test. */
-  readonly ctx: Context
-  close(): Promise<void>
-}
+/** A {@link ImageStore} for one test: a fresh one, or a namespace of its own. */
+export type ImageStoreUnderTest = UnderTest<ImageStore>
 
 /** What every {@link ImageStore} must do, one store or one namespace for each test. */
 export function imageStoreSuite(api: TestApi, open: () => Promise<ImageStoreUnderTest>): void {

@@ -1,19 +1,14 @@
 import assert from 'node:assert/strict'
-import type { Context, LeaseManager } from '@containerd-ts/interface'
-import { eachTest } from './each-test.js'
+import type { LeaseManager } from '@containerd-ts/interface'
+import { eachTest, type UnderTest } from './each-test.js'
 import { collect, failsWith, stampedWithin } from './expect.js'
 import { digest, names } from './records.js'
 import type { TestApi } from './test-api.js'
 
 export type { TestApi } from './test-api.js'
 
-/** A store of which nothing is in the context's namespace, for one test. */
-export interface LeaseManagerUnderTest {
-  readonly store: LeaseManager
-  /** For every operation of the test. */
-  readonly ctx: Context
-  close(): Promise<void>
-}
+/** A {@link LeaseManager} for one test: a fresh one, or a namespace of its own. */
+export type LeaseManagerUnderTest = UnderTest<LeaseManager>
 
 /** What every {@link LeaseManager} must do, one store or one namespace for each test. */
 export function leaseManagerSuite(api: TestApi, open: () => Promise<LeaseManagerUnderTest>): void {

@@ -3,10 +3,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { startDaemon } from '@containerd-ts/testkit'
 import { describe, expect, it } from 'vitest'
+import { connectStores } from '../stores.js'
 import { inventory, orphans } from './crash/inventory.js'
 import { randomNumbers, useUntilKilled } from './crash/load.js'
 import { Model } from './crash/model.js'
-import { connectStores } from './crash/stores.js'
 
 const rounds = Number(process.env['CRASH_ROUNDS'] ?? 200)
 const clients = 6

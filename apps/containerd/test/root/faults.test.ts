@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { background, type Context } from '@containerd-ts/interface'
 import { eventually, exec, mustExec, ourDaemon, startDaemon, type TestDaemon } from '@containerd-ts/testkit'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { connectStores, type Stores } from './crash/stores.js'
+import { connectStores, type Stores } from '../stores.js'
 
 const ctx = background('default')
 const root = { 'containerd.io/gc.root': 'test' }

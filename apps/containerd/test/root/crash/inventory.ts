@@ -1,8 +1,8 @@
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { background, isNotFound, type Snapshotter } from '@containerd-ts/interface'
+import type { Stores } from '../../stores.js'
 import { bytesOf, digestOf } from './load.js'
-import type { Stores } from './stores.js'
 
 /** What a daemon shows of itself: states by the names that the model uses. */
 export async function inventory(stores: Stores): Promise<Map<string, string>> {

@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto'
 import { hasStatus } from '@containerd-ts/client'
 import { background, type Context, isUnavailable } from '@containerd-ts/interface'
 import { status } from '@grpc/grpc-js'
+import type { Stores } from '../../stores.js'
 import type { Model } from './model.js'
-import type { Stores } from './stores.js'
 
 // What keeps an object that nothing else refers to.
 const root = { 'containerd.io/gc.root': 'crash test' }
