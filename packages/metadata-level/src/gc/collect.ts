@@ -54,26 +54,32 @@ export async function collectMetadata(
     await pace.run(ordering.steps())
     const { order } = ordering
     const gone = new Set<Entry>()
-    for (let at = 0; at < order.length; ) {
+    let at = 0
+    let written: Promise<void> = Promise.resolve()
+    while (at < order.length) {
       signal.throwIfAborted()
-      // They are on disk together at the end, before anything of it is removed from a backend.
-      at = await database.update((tx) => pace.runAtOnce(() => sweep(tx, at)), { durable: false })
+      // On disk together at the end, before anything of it is removed from a backend.
+      const slice = database.update((tx) => pace.runAtOnce(() => sweep(tx)), { durable: false })
+      // What comes of it is asked after the next one.
+      slice.catch(() => {})
+      // While one slice is written the next is found.
+      await written
+      written = slice
     }
+    await written
     if (order.length > 0) await database.settle()
     const removed = await inOrder(unmarked.values(), pace, (entry) => gone.has(entry))
     return { removed, stats: { pauseMs: pace.busyMs, removed: count(removed) } }
 
-    /** Removes for the length of a slice from `at` on; gives back how far it came. */
-    function sweep(tx: Transaction, start: number): number {
+    /** Removes for the length of a slice from `at` on. */
+    function sweep(tx: Transaction): void {
       for (const key of touched.take()) marker.touch(key)
       for (const _ of marker.follow(tx));
       const hasTime = pace.slice()
-      let at = start
       do {
         const entry = unmarked.get(order[at] ?? '')
         if (entry !== undefined) remove(tx, entry)
       } while (++at < order.length && hasTime())
-      return at
     }
 
     function remove(tx: Transaction, { table, entry }: Garbage): void {
