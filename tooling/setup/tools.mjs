@@ -59,6 +59,7 @@ const packages = {
   'docker-registry': 'docker-registry',
   skopeo: 'skopeo',
   dockerd: 'docker.io',
+  'qemu-system-x86_64': 'qemu-system-x86',
   'mkfs.btrfs': 'btrfs-progs',
   setfattr: 'attr',
 }

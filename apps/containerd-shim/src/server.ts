@@ -10,6 +10,7 @@ import { adoptAll } from './adoption.js'
 import { createExitTracker } from './exit-tracker.js'
 import type { Flags } from './flags.js'
 import { bundleLog } from './log.js'
+import { keepSmall } from './memory.js'
 import { createPublisher } from './publisher.js'
 import { createPrograms } from './runc.js'
 import { toAddress } from './socket-address.js'
@@ -30,7 +31,12 @@ export async function runServer(flags: Flags): Promise<void> {
 
   process.on('uncaughtException', (error) => log('error', 'uncaught exception', { error }))
   process.on('unhandledRejection', (error) => log('error', 'unhandled rejection', { error }))
-  process.on('SIGUSR1', () => log('info', 'diagnostics', { handles: process.getActiveResourcesInfo().join(' ') }))
+  process.on('SIGUSR1', () =>
+    log('info', 'diagnostics', {
+      handles: process.getActiveResourcesInfo().join(' '),
+      memory: JSON.stringify(process.memoryUsage()),
+    }),
+  )
 
   const server = await listen(flags.socket)
   if (server === undefined) {
@@ -73,6 +79,7 @@ export async function runServer(flags: Flags): Promise<void> {
     // After the answer is written.
     onShutdown: () => void setImmediate(end, true),
     onIdle: watchAbandonment,
+    onDeleted: keepSmall().onDone,
     // containerd's own daemon clears away what a killed shim leaves; this project's has another one take over.
     keepRecords: scope !== undefined,
   })

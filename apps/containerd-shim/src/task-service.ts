@@ -26,6 +26,8 @@ export interface TaskServiceDeps extends Omit<ContainerDeps, 'events'> {
   onShutdown(): void
   /** Called when the last container has been deleted. */
   onIdle(): void
+  /** Called when a process has been deleted. */
+  onDeleted(): void
 }
 
 /** The context of a call. */
@@ -75,10 +77,12 @@ export function createTaskService(deps: TaskServiceDeps): TaskService {
       const container = find(id)
       if (execId !== '') {
         const exec = await container.deleteExec(execId)
+        deps.onDeleted()
         return { pid: exec.pid, exitStatus: exec.exit.status, exitedAt: exec.exit.at }
       }
       await container.delete()
       containers.delete(id)
+      deps.onDeleted()
       if (containers.size === 0 && creating.size === 0) deps.onIdle()
       return { pid: container.pid, exitStatus: container.exit.status, exitedAt: container.exit.at }
     },

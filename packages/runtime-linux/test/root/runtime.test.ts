@@ -40,6 +40,8 @@ const debianShim = '/usr/bin/containerd-shim-runc-v2'
 const [major = 0, minor = 0] = release().split('.').map(Number)
 /** Whether the kernel tells how a process has ended that is nobody's child here. */
 const kernelTells = major > 6 || (major === 6 && minor >= 15)
+/** An exit status as it is known of a process that is nobody's child here; older kernels tell it now and then. */
+const known = (status: number) => (kernelTells ? status : expect.toBeOneOf([status, 255]))
 
 interface Heard {
   topic: string
@@ -337,7 +339,7 @@ describe.runIf(canRun)('the runtime', () => {
       await waits[1]
       await runtime.kill(ctx, 'a', '', 15, false)
       const statuses = (await Promise.all(waits)).map(({ exitStatus }) => exitStatus)
-      expect(statuses).toEqual(kernelTells ? [17, 18, 20] : [255, 255, 255])
+      expect(statuses).toEqual([known(17), known(18), known(20)])
       const written = readAll(out.fd).trim().split('\n')
       expect(written.at(-1)).toBe('bye')
       expect(written.slice(0, -1)).toEqual(written.slice(0, -1).map((_, n) => String(n)))
@@ -368,7 +370,7 @@ describe.runIf(canRun)('the runtime', () => {
       { id: 'lives', pid, status: 'running' },
     ])
     await second.kill(ctx, 'lives', '', 9, false)
-    expect(await second.wait(ctx, 'lives', '')).toMatchObject({ exitStatus: kernelTells ? 137 : 255 })
+    expect(await second.wait(ctx, 'lives', '')).toMatchObject({ exitStatus: known(137) })
     for (const id of ['lives', 'ends']) await second.delete(ctx, id, '')
   })
 
@@ -403,7 +405,7 @@ describe.runIf(canRun)('the runtime', () => {
     await shows('got two')
     const exit = runtime.wait(ctx, 'a', '')
     await runtime.closeIO(ctx, 'a', '', true)
-    expect(await exit).toMatchObject({ exitStatus: kernelTells ? 3 : 255 })
+    expect(await exit).toMatchObject({ exitStatus: known(3) })
     await runtime.delete(ctx, 'a', '')
     closeAll([output])
   })
@@ -432,7 +434,7 @@ describe.runIf(canRun)('the runtime', () => {
     await shows('two-3')
     await runtime.resizePty(ctx, 'a', '', 91, 17)
     writeSync(input, 'exit 5\n')
-    expect(await runtime.wait(ctx, 'a', '')).toMatchObject({ exitStatus: kernelTells ? 5 : 255 })
+    expect(await runtime.wait(ctx, 'a', '')).toMatchObject({ exitStatus: known(5) })
     await runtime.delete(ctx, 'a', '')
     closeAll([input, output])
   })
