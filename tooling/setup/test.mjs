@@ -39,6 +39,12 @@ const { status } = spawnSync(
   },
 )
 
+// What this machine's control groups cannot show.
+const vm = isRoot
+  ? spawnSync('node', ['tooling/vm/run.mjs', 'quick'], { cwd: root, stdio: 'inherit', env: environment }).status
+  : 0
+if (vm !== 0) console.log('failed: tests in a virtual machine with control groups of version 2')
+
 const total = { passed: 0, failed: 0, skipped: 0 }
 for (const { name, path } of resultFiles()) {
   let results
@@ -54,4 +60,4 @@ for (const { name, path } of resultFiles()) {
 }
 if (!isRoot) console.log('\nTests that need root were skipped; run `sudo npm test` for all of them.')
 console.log(`\n${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`)
-process.exit(status === 0 && total.failed === 0 ? 0 : 1)
+process.exit(status === 0 && vm === 0 && total.failed === 0 ? 0 : 1)
