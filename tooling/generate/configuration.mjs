@@ -43,7 +43,7 @@ const text = `<!-- Made from the schemas by \`npm run generate\`; change those. 
 # Configuration reference
 
 The daemon reads \`/etc/containerd/config.toml\`, or the file that \`--config\` names: TOML in containerd's format, versions 1 to 4. It may
-be missing. Flags win over files. \`containerd config default\` prints the defaults, \`config dump\` what is in effect, \`config check\` every
+be missing; unless it says otherwise, it imports \`/etc/containerd/conf.d/*.toml\`. Flags win over files. \`containerd config default\` prints the defaults, \`config dump\` what is in effect, \`config check\` every
 mistake, in the newest version of the format.
 
 An unknown key and a value of the wrong type are errors that name file and line and say what to write instead. In the section of a plugin

@@ -9,7 +9,7 @@ export {
   daemonConfig,
   type ProxyPlugin,
 } from './config/daemon-config.js'
-export { type ConfigDocument, loadConfigFile } from './config/load.js'
+export { type ConfigDocument, type LoadConfigOptions, loadConfigFile } from './config/load.js'
 export { migrate } from './config/migrate.js'
 export { printToml } from './config/print.js'
 export { configReference } from './config/reference.js'

@@ -200,6 +200,18 @@ disabled_plugins = ["io.containerd.content.v1.kontent"]
   ])
 })
 
+test('what is imported without being named, and a file that is not there', async () => {
+  await mkdir(join(dir, 'conf.d'))
+  await writeFile(join(dir, 'conf.d/10.toml'), 'version = 3\nroot = "/dropped"')
+  const defaultImports = [join(dir, 'conf.d/*.toml')]
+  const missing = join(dir, 'missing.toml')
+  expect((await loadConfigFile(missing, { optional: true, defaultImports })).table['root']).toBe('/dropped')
+  await expect(loadConfigFile(missing, { defaultImports })).rejects.toThrow('ENOENT')
+  const own = join(dir, 'own.toml')
+  await writeFile(own, 'version = 4\nimports = []')
+  expect((await loadConfigFile(own, { defaultImports })).table['root']).toBeUndefined()
+})
+
 test('a mistake in a drop-in is told with its own file', async () => {
   await mkdir(join(dir, 'conf.d'))
   await writeFile(join(dir, 'conf.d/10.toml'), 'version = 2\n\n[debug]\nlevle = "info"')

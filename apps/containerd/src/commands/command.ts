@@ -16,7 +16,12 @@ export type OptionValues<O extends OptionTable> = {
 
 /** What every command has, before or after its name. */
 export const globalOptions = {
-  config: { type: 'string', short: 'c', value: 'PATH', doc: 'configuration file (default /etc/containerd/config.toml)' },
+  config: {
+    type: 'string',
+    short: 'c',
+    value: 'PATH',
+    doc: 'configuration file (default /etc/containerd/config.toml with conf.d/*.toml beside it)',
+  },
   'log-level': { type: 'string', short: 'l', value: 'LEVEL', doc: 'trace, debug, info, warn, error, fatal, panic' },
   address: { type: 'string', short: 'a', value: 'PATH', doc: 'socket of the gRPC API (default /run/containerd/containerd.sock)' },
   root: { type: 'string', value: 'PATH', doc: 'directory for persistent data (default /var/lib/containerd)' },

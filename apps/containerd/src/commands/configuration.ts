@@ -1,7 +1,6 @@
 import { type AnyRegistration, defaultRegistry } from '@containerd-ts/plugin'
 import {
   type ConfigDocument,
-  ConfigFileError,
   type ConfigOverrides,
   createLogger,
   type DaemonConfig,
@@ -12,7 +11,7 @@ import {
 } from '@containerd-ts/server'
 import { type globalOptions, type OptionValues, UsageError } from './command.js'
 
-const defaultPath = '/etc/containerd/config.toml'
+const defaultDirectory = '/etc/containerd'
 
 type Values = OptionValues<typeof globalOptions>
 
@@ -40,16 +39,13 @@ export async function allPlugins(config: DaemonConfig, stop: AbortSignal): Promi
 
 const stderrLog = createLogger({ level: 'warn', format: 'text' })
 
-/** The default file may be missing, one that was named may not. @throws ConfigFileError */
-export async function loadDocument(path: string | undefined): Promise<ConfigDocument> {
-  try {
-    return await loadConfigFile(path ?? defaultPath)
-  } catch (error) {
-    const missing =
-      error instanceof ConfigFileError && error.cause instanceof Error && 'code' in error.cause && error.cause.code === 'ENOENT'
-    if (path === undefined && missing) return { table: {}, files: [] }
-    throw error
-  }
+/** The named file, or the default one, which may be missing, with its drop-ins. @throws ConfigFileError */
+export function loadDocument(path: string | undefined): Promise<ConfigDocument> {
+  if (path !== undefined) return loadConfigFile(path)
+  return loadConfigFile(`${defaultDirectory}/config.toml`, {
+    optional: true,
+    defaultImports: [`${defaultDirectory}/conf.d/*.toml`],
+  })
 }
 
 function logLevel(name: string) {

@@ -1,4 +1,5 @@
 import { dirname, isAbsolute, join } from 'node:path'
+import { isErrno } from '@containerd-ts/linux'
 import { glob } from './glob.js'
 import { configVersion, migrate } from './migrate.js'
 import { ConfigFileError, isTable, locate, readToml, type Table, type TomlFile } from './toml.js'
@@ -9,15 +10,23 @@ export interface ConfigDocument {
   readonly files: readonly TomlFile[]
 }
 
+/** How a configuration file is looked for. */
+export interface LoadConfigOptions {
+  /** A file that is not there is as good as an empty one. */
+  optional?: boolean
+  /** What is imported when the file does not say. */
+  defaultImports?: readonly string[]
+}
+
 /**
  * Reads a configuration file and everything it imports. Later files override: scalars replace, lists grow without duplicates, tables
  * merge; each file is read once, so that imports may form a circle.
  *
  * @throws ConfigFileError
  */
-export async function loadConfigFile(path: string): Promise<ConfigDocument> {
+export async function loadConfigFile(path: string, options: LoadConfigOptions = {}): Promise<ConfigDocument> {
   const files: TomlFile[] = []
-  const main = await readToml(path)
+  const main = options.optional === true ? await readIfThere(path) : await readToml(path)
   const version = versionOf(main)
   const pending = [main]
   const seen = new Set([path])
@@ -28,9 +37,10 @@ export async function loadConfigFile(path: string): Promise<ConfigDocument> {
         `${at(file, 'version')}: drop-in config version ${versionOf(file)} is higher than the version ${version} of ${path}`,
       )
     }
-    files.push(file)
+    // One that is not there is none of them.
+    if (file.source !== '') files.push(file)
     table = merge(table, migrate(file.table), [])
-    for (const imported of await importsOf(file)) {
+    for (const imported of await importsOf(file, file === main ? options.defaultImports : undefined)) {
       if (seen.has(imported)) continue
       seen.add(imported)
       pending.push(await readToml(imported))
@@ -56,8 +66,19 @@ function versionOf(file: TomlFile): number {
   return Math.max(version, 1)
 }
 
-async function importsOf(file: TomlFile): Promise<string[]> {
-  const imports = file.table['imports'] ?? []
+/** A file that is not there is one of the newest version without a word in it. */
+async function readIfThere(path: string): Promise<TomlFile> {
+  try {
+    return await readToml(path)
+  } catch (error) {
+    const missing = error instanceof ConfigFileError && isErrno(error.cause, 'ENOENT')
+    if (!missing) throw error
+    return { path, source: '', table: { version: configVersion } }
+  }
+}
+
+async function importsOf(file: TomlFile, otherwise: readonly string[] = []): Promise<string[]> {
+  const imports = file.table['imports'] ?? otherwise
   if (!Array.isArray(imports) || !imports.every((entry): entry is string => typeof entry === 'string')) {
     throw new ConfigFileError(`${at(file, 'imports')}: imports must be a list of strings`)
   }
