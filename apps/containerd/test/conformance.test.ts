@@ -28,11 +28,13 @@ describe('the daemon, over gRPC', () => {
   const prefix = () => `t${++tests}-`
   const close = async () => {}
 
-  contentStoreSuite({ describe, it }, async () => ({
-    store: stores.content,
-    ctx: background(`${prefix()}content`),
-    close,
-  }))
+  contentStoreSuite({ describe, it }, async () => {
+    const namespace = `${prefix()}content`
+    // Under a lease: nobody else keeps the blobs from a collection, which the deletions of another test may start.
+    await stores.namespaces.create(background(), { name: namespace, labels: {} })
+    await stores.leases.create(background(namespace), { id: 'test', labels: {} })
+    return { store: stores.content, ctx: background(namespace, { lease: 'test' }), close }
+  })
   metadataStoreSuite({ describe, it }, async () => ({
     metadata: stores,
     prefix: prefix(),

@@ -46,8 +46,9 @@ function remoteError(error: unknown, ctx: Context): unknown {
   return translated
 }
 
-/** Makes a unary call on behalf of `ctx`, with its errors translated. */
+/** Makes a unary call on behalf of `ctx`, with its errors translated. What is cancelled already is not even sent. */
 export async function answer<T>(ctx: Context, call: (options: CallOptions) => Promise<T>): Promise<T> {
+  ctx.signal.throwIfAborted()
   try {
     return await call(callOptions(ctx))
   } catch (error) {
@@ -55,8 +56,9 @@ export async function answer<T>(ctx: Context, call: (options: CallOptions) => Pr
   }
 }
 
-/** Makes a streaming call on behalf of `ctx`, with its errors translated. */
+/** Makes a streaming call on behalf of `ctx`, with its errors translated. What is cancelled already is not even sent. */
 export async function* answers<T>(ctx: Context, call: (options: CallOptions) => AsyncIterable<T>): AsyncIterable<T> {
+  ctx.signal.throwIfAborted()
   try {
     yield* call(callOptions(ctx))
   } catch (error) {

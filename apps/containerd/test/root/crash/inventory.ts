@@ -23,8 +23,10 @@ export async function inventory(stores: Stores): Promise<Map<string, string>> {
     for await (const { digest, labels, sizeBytes } of stores.content.walk(ctx, [])) {
       const text = labels['text'] ?? ''
       const whole = bytesOf(text)
-      const isWhole =
-        sizeBytes === whole.length && digest === digestOf(whole) && (await sha(stores, namespace, digest)) === digest
+      const stored = await sha(stores, namespace, digest)
+      // Collected since it was listed.
+      if (stored === undefined) continue
+      const isWhole = sizeBytes === whole.length && digest === digestOf(whole) && stored === digest
       found.set(`content ${namespace} ${digest}`, isWhole ? text : 'damaged')
     }
     for (const { ref, offset } of await stores.content.listStatuses(ctx, []))
