@@ -440,7 +440,7 @@ describe.runIf(canRun)('the runtime', () => {
   })
 
   test('a shim that hangs delays nobody but its own containers', async () => {
-    const runtime = await open(60_000, { state: 300, operation: 500, load: 500, scope: 'container' })
+    const runtime = await open(60_000, { state: 3000, operation: 3000, load: 3000, scope: 'container' })
     for (const id of ['hangs', 'works']) {
       await runtime.create(ctx, taskOf(id, ['sleep', '100']))
       await runtime.start(ctx, id, '')
@@ -453,10 +453,10 @@ describe.runIf(canRun)('the runtime', () => {
       expect(performance.now() - started).toBeLessThan(limitMs)
       return result
     }
-    expect(await within(100, runtime.list(ctx))).toMatchObject([{ status: 'running' }, { status: 'running' }])
-    expect(await within(100, runtime.state(ctx, 'hangs', ''))).toMatchObject({ status: 'running' })
-    await expect(within(2000, runtime.kill(ctx, 'hangs', '', 15, false))).rejects.toMatchObject({ code: 'DeadlineExceeded' })
-    await within(1000, runtime.kill(ctx, 'works', '', 9, false))
+    expect(await within(1000, runtime.list(ctx))).toMatchObject([{ status: 'running' }, { status: 'running' }])
+    expect(await within(1000, runtime.state(ctx, 'hangs', ''))).toMatchObject({ status: 'running' })
+    await expect(within(8000, runtime.kill(ctx, 'hangs', '', 15, false))).rejects.toMatchObject({ code: 'DeadlineExceeded' })
+    await within(2500, runtime.kill(ctx, 'works', '', 9, false))
     await runtime.wait(ctx, 'works', '')
     await runtime.delete(ctx, 'works', '')
     await runtime.create(ctx, taskOf('works', ['sleep', '100']))
@@ -465,9 +465,9 @@ describe.runIf(canRun)('the runtime', () => {
 
     // After a restart too.
     const recovering: Promise<void>[] = []
-    const next = await open(60_000, { state: 300, operation: 500, load: 3000, scope: 'container' }, recovering)
-    expect(await within(400, next.state(ctx, 'works', ''))).toMatchObject({ status: 'running' })
-    const listed = await within(400, next.list(ctx))
+    const next = await open(60_000, { state: 3000, operation: 3000, load: 6000, scope: 'container' }, recovering)
+    expect(await within(2500, next.state(ctx, 'works', ''))).toMatchObject({ status: 'running' })
+    const listed = await within(2500, next.list(ctx))
     expect(listed.find(({ id }) => id === 'hangs')).toMatchObject({ status: 'unknown' })
     expect(listed.find(({ id }) => id === 'works')).toMatchObject({ status: 'running' })
     for (const pid of hung) process.kill(pid, 'SIGCONT')
