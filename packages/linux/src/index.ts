@@ -10,6 +10,7 @@ export { type ExecuteOptions, type Execution, execute } from './execute.js'
 export { holdFifo, makeFifo, type OpenFifoOptions, openFifoForReading, openFifoForWriting } from './fifo.js'
 export { type Filesystem, FilesystemType, filesystemOf, syncFilesystem, syncFilesystemSync } from './filesystem.js'
 export { lockFile } from './flock.js'
+export { type IdMappedMount, type IdRange, mountIdMapped, withUserNamespace } from './id-mapping.js'
 export { ioctl, ioctlSync } from './ioctl.js'
 export { type MountCall, MountFlag, mount, mountSync, UnmountFlag, unmount, unmountSync } from './mount.js'
 export {

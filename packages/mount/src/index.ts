@@ -1,5 +1,6 @@
 /** Mounts in containerd's terms. Knows nothing of plugins. */
 export { joinConfined } from './confined-path.js'
+export { parseIdMap } from './id-mapped.js'
 export { type Mount, type MountAllOptions, MountError, mountAll, mountAllSync } from './mount-all.js'
 export { type MountInfo, mountsBelow, readMountInfo } from './mount-info.js'
 export { type ParsedOptions, parseMountOptions } from './options.js'

@@ -7,8 +7,10 @@ import {
   SystemError,
 } from '@containerd-ts/linux'
 import { joinConfined } from './confined-path.js'
+import { mapLowers, mountMapped, parseIdMap } from './id-mapped.js'
 import { type MountPlan, planMount } from './mount-call.js'
 import { mountFrom } from './mount-thread.js'
+import { parseMountOptions } from './options.js'
 import { unmount } from './unmount.js'
 
 /** One mount: the arguments of mount(8). */
@@ -53,16 +55,46 @@ export async function mountAll(mounts: readonly Mount[], target: string, options
   try {
     for (const mount of mounts) {
       const destination = destinationOf(mount, target)
-      const plan = planMount(mount, destination)
-      if (plan.first !== undefined) {
-        await perform(plan.first, plan)
-        done.push(destination)
+      const { mount: shown, undo } = withMappedLowers(mount)
+      try {
+        const plan = planMount(shown, destination)
+        if (plan.first !== undefined && plan.bound !== true) {
+          await perform(plan.first, plan)
+          done.push(destination)
+        }
+        if (plan.maps !== undefined) {
+          performMapped(shown, destination, plan)
+          done.push(destination)
+        }
+        if (plan.remount !== undefined) await perform(plan.remount(), {})
+      } finally {
+        undo()
       }
-      if (plan.remount !== undefined) await perform(plan.remount(), {})
     }
   } catch (error) {
     if (options.undo) for (const destination of done.reverse()) await unmount(destination).catch(() => {})
     throw error
+  }
+}
+
+/** An overlay with translated owners gets lower directories that show them. */
+function withMappedLowers(mount: Mount): { mount: Mount; undo: () => void } {
+  if (mount.type !== 'overlay') return { mount, undo() {} }
+  const { uidmap, gidmap } = parseMountOptions(mount.options)
+  if (!uidmap || !gidmap) return { mount, undo() {} }
+  try {
+    return mapLowers(mount, { uids: parseIdMap(uidmap), gids: parseIdMap(gidmap) })
+  } catch (error) {
+    throw asMountError({ source: mount.source, target: '', type: mount.type, data: mount.options.join(',') }, error)
+  }
+}
+
+function performMapped(mount: Mount, destination: string, { first, maps, bound, recursive }: MountPlan): void {
+  if (maps === undefined) return
+  try {
+    mountMapped(bound === true ? mount.source : destination, destination, maps, { recursive: recursive === true })
+  } catch (error) {
+    throw asMountError(first ?? { source: mount.source, target: destination, type: mount.type }, error)
   }
 }
 
@@ -81,13 +113,21 @@ async function perform(call: MountCall, { directory }: MountPlan): Promise<void>
  */
 export function mountAllSync(mounts: readonly Mount[], target: string): void {
   for (const mount of mounts) {
-    const { first, directory, remount } = planMount(mount, destinationOf(mount, target))
-    if (directory !== undefined) changeDirectory(directory)
+    const destination = destinationOf(mount, target)
+    const { mount: shown, undo } = withMappedLowers(mount)
     try {
-      if (first !== undefined) performSync(first)
+      const plan = planMount(shown, destination)
+      const { first, directory, remount, bound } = plan
+      if (directory !== undefined) changeDirectory(directory)
+      try {
+        if (first !== undefined && bound !== true) performSync(first)
+      } finally {
+        if (directory !== undefined) changeDirectory('/')
+      }
+      performMapped(shown, destination, plan)
       if (remount !== undefined) performSync(remount())
     } finally {
-      if (directory !== undefined) changeDirectory('/')
+      undo()
     }
   }
 }

@@ -1,5 +1,6 @@
 import { UnimplementedError } from '@containerd-ts/interface'
 import { filesystemOf, inUserNamespace, type MountCall, MountFlag, pageSize } from '@containerd-ts/linux'
+import { type IdMaps, parseIdMap } from './id-mapped.js'
 import type { Mount } from './mount-all.js'
 import { parseMountOptions } from './options.js'
 import { compactLowerdirs } from './overlay-options.js'
@@ -12,6 +13,12 @@ export interface MountPlan {
   directory?: string
   /** Makes a bind read-only, which the first call cannot do. Called when the first one is done, for it looks at its result. */
   remount?: () => MountCall
+  /** Owners are translated; then there is no `remount`. */
+  maps?: IdMaps
+  /** With `maps`: the tree is bound, which takes no other mount first. */
+  bound?: boolean
+  /** With `bound`: what is mounted below comes along. */
+  recursive?: boolean
 }
 
 const bindReadOnly = MountFlag.Bind | MountFlag.ReadOnly
@@ -23,7 +30,6 @@ export function planMount(mount: Mount, target: string): MountPlan {
   if (/^fuse3?\./.test(mount.type)) throw new UnimplementedError(`mounting type "${mount.type}" by a helper program`)
   let parsed = parseMountOptions(mount.options)
   if (parsed.loop) throw new UnimplementedError(`mount option "loop" of source "${mount.source}"`)
-  if (parsed.uidmap && parsed.gidmap) throw new UnimplementedError(`id-mapped mount of source "${mount.source}"`)
 
   const plan: MountPlan = {}
   if (mount.type === 'overlay' && sizeOf(mount.options) >= pageSize() - reserve) {
@@ -40,7 +46,14 @@ export function planMount(mount: Mount, target: string): MountPlan {
   if ((flags & MountFlag.Remount) === 0 || data !== '') {
     plan.first = { source: mount.source, target, type: mount.type, flags, data }
   }
-  if ((flags & bindReadOnly) === bindReadOnly) {
+  const readonlyBind = (flags & bindReadOnly) === bindReadOnly
+  // Those of an overlay are its lower directories' affair; containerd leaves them out for what is bound to be read only.
+  if (parsed.uidmap && parsed.gidmap && mount.type !== 'overlay' && !readonlyBind) {
+    plan.maps = { uids: parseIdMap(parsed.uidmap), gids: parseIdMap(parsed.gidmap) }
+    plan.bound = (flags & MountFlag.Bind) !== 0
+    plan.recursive = (flags & MountFlag.Recursive) !== 0
+  }
+  if (readonlyBind) {
     plan.remount = () => ({ target, flags: flags | MountFlag.Remount | lockedFlags(target) })
   }
   return plan

@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs'
 import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
+import { release } from 'node:os'
 import { join } from 'node:path'
 import { inUserNamespace, mount, UnmountFlag, unmount } from '@containerd-ts/linux'
 
@@ -57,6 +58,12 @@ async function removeTrials(root: string): Promise<void> {
     await unmount(join(trial, 'merged'), UnmountFlag.Detach).catch(() => {})
     await rm(trial, { recursive: true, force: true })
   }
+}
+
+/** Whether overlayfs takes lower directories whose owners are translated by their mounts: Linux 5.19 and newer. */
+export function mapsOverlays(kernel = release()): boolean {
+  const [major = 0, minor = 0] = kernel.split('.').map((part) => Number.parseInt(part, 10))
+  return major > 5 || (major === 5 && minor >= 19)
 }
 
 /** In a user namespace overlayfs needs attributes of its own kind for its marks; older kernels with patches do not know that option. */

@@ -2,7 +2,7 @@
 import { hostPlatform } from '@containerd-ts/interface'
 import { inUserNamespace } from '@containerd-ts/linux'
 import { flag, list, PluginType, type Registration, register, SkipPlugin, text } from '@containerd-ts/plugin'
-import { detectOverlay } from './detect.js'
+import { detectOverlay, mapsOverlays } from './detect.js'
 import { openOverlaySnapshotter } from './snapshotter.js'
 
 export { type OverlayOptions, openOverlaySnapshotter } from './snapshotter.js'
@@ -38,6 +38,8 @@ export const overlaySnapshotter: Registration<typeof PluginType.Snapshotter, Ove
     meta.exports['root'] = root
     // A rebased layer needs devices as whiteouts, which a user namespace cannot make.
     if (!inUserNamespace()) meta.capabilities.push('rebase')
+    const remapIds = !inUserNamespace() && mapsOverlays()
+    if (remapIds) meta.capabilities.push('remap-ids')
     if (!config.slow_chown) meta.capabilities.push('only-remap-ids')
     const nameOf = (option: string) => option.split('=', 1)[0]
     const configured = config.mount_options.map(nameOf)
@@ -45,6 +47,7 @@ export const overlaySnapshotter: Registration<typeof PluginType.Snapshotter, Ove
       mountOptions: [...config.mount_options, ...detected.options.filter((option) => !configured.includes(nameOf(option)))],
       syncRemove: config.sync_remove,
       upperdirLabel: config.upperdir_label,
+      remapIds,
     })
   },
 }

@@ -16,23 +16,30 @@ export function snapshotPaths(root: string): SnapshotPaths {
 
 /**
  * The one mount that shows a snapshot. A single tree is bound; several are an overlay whose lower directories go from the direct
- * parent down to the base layer.
+ * parent down to the base layer. `maps` translate owners, `options` are for overlays.
  */
 export function overlayMounts(
   snapshot: StoredSnapshot,
   parents: readonly StoredSnapshot[],
   paths: SnapshotPaths,
-  options: readonly string[],
+  { options = [], maps = [] }: { options?: readonly string[]; maps?: readonly string[] },
 ): Mount[] {
   const lower = parents.map(({ id }) => paths.upper(id))
   const [single] = lower
-  if (single === undefined) return [bindMount(paths.upper(snapshot.id), snapshot.kind === 'view' ? 'ro' : 'rw')]
-  if (snapshot.kind === 'view' && lower.length === 1) return [bindMount(single, 'ro')]
+  if (single === undefined) return [bindMount(paths.upper(snapshot.id), snapshot.kind === 'view' ? 'ro' : 'rw', maps)]
+  if (snapshot.kind === 'view' && lower.length === 1) return [bindMount(single, 'ro', maps)]
   const writable =
     snapshot.kind === 'active' ? [`workdir=${paths.work(snapshot.id)}`, `upperdir=${paths.upper(snapshot.id)}`] : []
-  return [{ type: 'overlay', source: 'overlay', target: '', options: [...writable, `lowerdir=${lower.join(':')}`, ...options] }]
+  return [
+    {
+      type: 'overlay',
+      source: 'overlay',
+      target: '',
+      options: [...maps, ...writable, `lowerdir=${lower.join(':')}`, ...options],
+    },
+  ]
 }
 
-function bindMount(source: string, mode: 'ro' | 'rw'): Mount {
-  return { type: 'bind', source, target: '', options: [mode, 'rbind'] }
+function bindMount(source: string, mode: 'ro' | 'rw', maps: readonly string[]): Mount {
+  return { type: 'bind', source, target: '', options: [...maps, mode, 'rbind'] }
 }

@@ -4,7 +4,7 @@ import { type NewDirectory, openArchive } from '@containerd-ts/archive'
 import { type Context, FailedPreconditionError, type Labels, type Mount, type Snapshotter } from '@containerd-ts/interface'
 import { openSnapshotStorage, removeOrphans, type StoredSnapshot, snapshotInfo } from '@containerd-ts/snapshot-storage'
 import { overlayMounts, snapshotPaths } from './mounts.js'
-import { mappedOwner } from './ownership.js'
+import { mapOptions, mappedOwner } from './ownership.js'
 
 /** How overlays are mounted and removed. */
 export interface OverlayOptions {
@@ -14,6 +14,8 @@ export interface OverlayOptions {
   syncRemove?: boolean
   /** Show the upper directory in the label `containerd.io/snapshot/overlay.upperdir`. */
   upperdirLabel?: boolean
+  /** Translate owners by the mounts of snapshots whose labels ask for it; needs Linux 5.19. */
+  remapIds?: boolean
 }
 
 const upperdirLabel = 'containerd.io/snapshot/overlay.upperdir'
@@ -43,7 +45,11 @@ export async function openOverlaySnapshotter(root: string, options: OverlayOptio
   const firstSweep = sweep(closing.signal).catch(() => [])
   const paths = snapshotPaths(root)
 
-  const mountsOf = (snapshot: StoredSnapshot): Mount[] => overlayMounts(snapshot, storage.parents(snapshot), paths, mountOptions)
+  const mountsOf = (snapshot: StoredSnapshot): Mount[] =>
+    overlayMounts(snapshot, storage.parents(snapshot), paths, {
+      options: mountOptions,
+      maps: options.remapIds === true ? mapOptions(snapshot.labels) : [],
+    })
   const info = (snapshot: StoredSnapshot) => {
     const shown = snapshotInfo(snapshot)
     return options.upperdirLabel === true

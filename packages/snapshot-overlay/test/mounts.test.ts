@@ -1,10 +1,10 @@
-import { chown, mkdir, mkdtemp, readdir, rm, stat } from 'node:fs/promises'
+import { chown, mkdir, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { background, type Snapshotter } from '@containerd-ts/interface'
-import { mountAll, readMountInfo } from '@containerd-ts/mount'
+import { mountAll, readMountInfo, withTempMount } from '@containerd-ts/mount'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { detectOverlay } from '../src/detect.js'
+import { detectOverlay, mapsOverlays } from '../src/detect.js'
 import { openOverlaySnapshotter } from '../src/snapshotter.js'
 
 const ctx = background()
@@ -80,6 +80,27 @@ describe.runIf(process.getuid?.() === 0)('overlay (needs root to own directories
     expect(detected).toHaveProperty('options')
     expect((await readdir(root)).filter((name) => name.startsWith('check-'))).toEqual([])
     expect((await readMountInfo()).filter(({ mountPoint }) => mountPoint.startsWith(root))).toEqual([])
+  })
+
+  test('owners are translated by the mounts where that is offered and the labels ask for it', async () => {
+    await snapshotter.close?.()
+    snapshotter = await openOverlaySnapshotter(root, { remapIds: true })
+    await withTempMount(await snapshotter.prepare(ctx, 'a', ''), {}, (tree) => writeFile(join(tree, 'file'), ''))
+    await snapshotter.commit(ctx, 'base', 'a')
+    const labels = { 'containerd.io/snapshot/uidmapping': '0:1000:65536', 'containerd.io/snapshot/gidmapping': '0:2000:65536' }
+    const maps = ['uidmap=0:1000:65536', 'gidmap=0:2000:65536']
+    const mounts = await snapshotter.prepare(ctx, 'mapped', 'base', { labels })
+    const options = [...maps, `workdir=${dir(2, 'work')}`, `upperdir=${dir(2)}`, `lowerdir=${dir(1)}`]
+    expect(mounts).toEqual([{ type: 'overlay', source: 'overlay', target: '', options }])
+    await withTempMount(mounts, {}, async (tree) => {
+      for (const name of ['.', 'file']) expect(await stat(join(tree, name))).toMatchObject({ uid: 1000, gid: 2000 })
+    })
+    expect((await snapshotter.view(ctx, 'view', 'base', { labels }))[0]?.options).toEqual([...maps, 'ro', 'rbind'])
+    expect(
+      (await snapshotter.prepare(ctx, 'one label', 'base', { labels: { 'containerd.io/snapshot/uidmapping': '0:1:1' } }))[0]
+        ?.options,
+    ).not.toContain('uidmap=0:1:1')
+    expect([mapsOverlays('5.18.9'), mapsOverlays('5.19.0-1-amd64'), mapsOverlays('6.1.0')]).toEqual([false, true, true])
   })
 
   test('directories of removed snapshots go with the clean-up, or at the next start', async () => {

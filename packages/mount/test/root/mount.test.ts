@@ -1,4 +1,17 @@
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 // The built package: its thread is a file of its own.
@@ -84,8 +97,51 @@ describe.runIf(process.getuid?.() === 0)('mountAll', () => {
     expect((await mountsBelow(dir)).length).toBe(1)
   })
 
+  test('owners are translated, of a bound tree and of the lower directories of an overlay', async () => {
+    const maps = ['uidmap=0:100000:65536', 'gidmap=0:200000:1,1:300000:100']
+    const owner = (...path: string[]) => {
+      const { uid, gid } = lstatSync(join(target(), ...path))
+      return [uid, gid]
+    }
+    writeFileSync(join(dir, 'source/file'), '')
+    chownSync(join(dir, 'source/file'), 5, 6)
+    await mountAll([bind('rw', ...maps)], target())
+    expect([owner('file'), owner()]).toEqual([
+      [100_005, 300_005],
+      [100_000, 200_000],
+    ])
+    expect((await mountsBelow(target())).length).toBe(1)
+    chmodSync(dir, 0o755)
+    // One of the container's own ids writes what is root's on disk.
+    const rootsOwn = ['setpriv', ['--reuid=100000', '--regid=200000', '--clear-groups', 'touch', join(target(), 'new')]] as const
+    execFileSync(...rootsOwn)
+    expect([lstatSync(join(dir, 'source/new')).uid, owner('new')]).toEqual([0, [100_000, 200_000]])
+    await unmountAll(target())
+    await mountAll([bind('ro', ...maps)], target())
+    expect(owner('file')).toEqual([5, 6])
+    await unmountAll(target())
+
+    for (const count of [1, 2, 60]) {
+      const layers = Array.from({ length: count }, (_, n) => join(dir, `layers-${count}/a-rather-long-name-for-a-layer/${n}/fs`))
+      for (const [n, layer] of layers.entries()) {
+        mkdirSync(layer, { recursive: true })
+        writeFileSync(join(layer, `file-${n}`), '')
+      }
+      const [upper, work] = ['upper', 'work'].map((name) => join(dir, `${name}-${count}`)) as [string, string]
+      for (const path of [upper, work]) mkdirSync(path)
+      const options = [...maps, `workdir=${work}`, `upperdir=${upper}`, `lowerdir=${layers.join(':')}`, 'index=off']
+      await mountAll([{ type: 'overlay', source: 'overlay', target: '', options }], target())
+      for (let n = 0; n < count; n++) expect(owner(`file-${n}`)).toEqual([100_000, 200_000])
+      await unmountAll(target())
+    }
+    await expect(mountAll([bind('rw', 'uidmap=0:x:1', 'gidmap=0:1:1')], target())).rejects.toMatchObject({
+      code: 'InvalidArgument',
+    })
+    expect(readdirSync(tmpdir()).filter((name) => name.startsWith('ovl-idmapped'))).toEqual([])
+  })
+
   test('what it does not do, it refuses', async () => {
-    for (const mount of [bind('loop'), bind('uidmap=0:1:2', 'gidmap=0:1:2'), { ...bind(), type: 'fuse3.x' }]) {
+    for (const mount of [bind('loop'), { ...bind(), type: 'fuse3.x' }]) {
       await expect(mountAll([mount], target())).rejects.toMatchObject({ code: 'Unimplemented' })
     }
   })
