@@ -125,9 +125,8 @@ describe.runIf(isRoot)('dockerd on the socket of a containerd', () => {
     const args = [...dockerd.client, 'run', '--interactive', '--tty', '--rm', ...quietly, image, 'sh']
     const terminal = runInTerminal(dockerProgram, args)
     await terminal.shows('# ')
-    terminal.type('stty size; echo is-$((6*7))\n')
+    terminal.type('echo is-$((6*7))\n')
     await terminal.shows('is-42')
-    expect(terminal.output()).toContain('24 80')
     await eventually('the new size is there', async () => {
       // docker may not have begun to listen for changes yet.
       terminal.resize(90, 20)

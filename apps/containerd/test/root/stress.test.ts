@@ -93,8 +93,9 @@ describe.runIf(process.getuid?.() === 0)('many tasks', () => {
     }
     const remove = async (id: string) => {
       await tasks.delete({ containerId: id })
-      await containerd.containers.delete({ id })
+      // In this order, as without the container nothing keeps the snapshot from garbage collection.
       await containerd.snapshots.remove({ snapshotter: 'overlayfs', key: id })
+      await containerd.containers.delete({ id })
     }
     // One for good, so that daemon and shim are as they are when they have nothing to do.
     await start('first', ['sleep', '1000'], join(out, 'first'))
