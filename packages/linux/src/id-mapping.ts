@@ -66,6 +66,7 @@ function mapText(ranges: readonly IdRange[]): string {
   return ranges.map(({ container, host, size }) => `${container} ${host} ${size}\n`).join('')
 }
 
+/** A mount whose files belong to other owners than the ones on disk. */
 export interface IdMappedMount {
   source: Path
   target: Path
