@@ -318,7 +318,7 @@ describe.runIf(canRun)('the runtime', () => {
       const script = 'trap "echo bye; exit 17" TERM; n=0; while :; do echo $n; n=$((n+1)); sleep 0.02; done'
       const pid = await runtime.create(ctx, taskOf('a', ['sh', '-c', script], { stdout: out.path, stderr: err.path }))
       await runtime.start(ctx, 'a', '')
-      await runtime.exec(ctx, 'a', execOf('exec', ['sh', '-c', 'sleep 3; exit 18']))
+      await runtime.exec(ctx, 'a', execOf('exec', ['sh', '-c', 'while ! test -e /dev/stop; do sleep 0.1; done; exit 18']))
       const execPid = await runtime.start(ctx, 'a', 'exec')
       await runtime.create(ctx, taskOf('created', ['sh', '-c', 'exit 20']))
       const waits = [runtime.wait(ctx, 'a', ''), runtime.wait(ctx, 'a', 'exec'), runtime.wait(ctx, 'created', '')]
@@ -330,7 +330,7 @@ describe.runIf(canRun)('the runtime', () => {
       expect(await runtime.state(ctx, 'created', '')).toMatchObject({ status: 'created' })
       await expect.poll(() => shims().length).toBe(scope === 'namespace' ? 1 : 2)
       expect((await runtime.pids(ctx, 'a')).map((process) => process.pid)).toEqual(expect.arrayContaining([pid, execPid]))
-      await runtime.exec(ctx, 'a', execOf('another', ['sh', '-c', 'exit 21']))
+      await runtime.exec(ctx, 'a', execOf('another', ['sh', '-c', ': > /dev/stop; exit 21']))
       await runtime.start(ctx, 'a', 'another')
       expect(await runtime.wait(ctx, 'a', 'another')).toMatchObject({ exitStatus: 21 })
       await runtime.start(ctx, 'a', 'registered')
