@@ -58,9 +58,19 @@ async function send(
   call: grpc.ClientWritableStream<unknown> | grpc.ClientDuplexStream<unknown, unknown>,
   messages: AsyncIterable<unknown>,
 ) {
+  let over = false
+  const ended = new Promise<void>((resolve) => {
+    call.once('status', () => {
+      over = true
+      resolve()
+    })
+  })
   try {
     for await (const message of messages) {
-      if (!call.write(message)) await new Promise<void>((resolve) => call.once('drain', resolve).once('close', resolve))
+      // The server has answered: whatever else there is to send is of no use, and where it comes from is somebody else's again.
+      if (over) return
+      if (!call.write(message)) await Promise.race([ended, new Promise<void>((resolve) => call.once('drain', resolve))])
+      if (over) return
     }
     call.end()
   } catch (cause) {

@@ -17,6 +17,8 @@ export function connectRaw(address: string): RawGrpc {
     createConnection: () => createConnection(address),
     settings: { initialWindowSize: windowBytes },
   })
+  // Calls under way hear of it themselves.
+  session.on('error', () => {})
   session.on('connect', () => session.setLocalWindowSize(windowBytes))
   return {
     call: (path, namespace, body) =>

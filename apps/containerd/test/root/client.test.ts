@@ -25,6 +25,16 @@ describe.runIf(process.getuid?.() === 0)('the client', () => {
     await env?.close()
   })
 
+  test('imports what is there already, in the namespace or in another', async () => {
+    expect(await importImage(containerd, env.image.archive)).toEqual([image])
+    const other = connect(env.daemon.address, { namespace: `client-other-${process.pid}` })
+    try {
+      expect(await importImage(other, env.image.archive)).toEqual([image])
+    } finally {
+      other.close()
+    }
+  })
+
   test('runs containers at once, each with its own output and status', async () => {
     const runs = Array.from({ length: 8 }, (_, n) =>
       run(containerd, { image, args: ['sh', '-c', `echo out ${n}; echo err ${n} >&2; exit ${n}`] }),
