@@ -1,4 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto'
+import { CreateContainerRequest } from '@containerd-ts/api/containerd/services/containers/v1/containers'
 import { ReadContentRequest, WriteAction, WriteContentRequest } from '@containerd-ts/api/containerd/services/content/v1/content'
 import { type Containerd, writeBlob } from '@containerd-ts/client'
 import { atOnce, median, times } from './measure.js'
@@ -63,10 +64,15 @@ export const metadataWorkloads: readonly Workload[] = [
   },
   {
     name: 'the same, 8 at once (each)',
-    async measure({ containerd }) {
-      const ids = Array.from({ length: 2000 }, () => `c${serial++}`)
+    async measure({ containerd, raw }) {
+      const ids = Array.from({ length: 3000 }, () => `c${serial++}`)
+      const bodies = ids.map((id) => [
+        framed(CreateContainerRequest.encode(CreateContainerRequest.fromPartial({ container: container(id) })).finish()),
+      ])
       const started = performance.now()
-      await atOnce(8, ids.length, async (n) => void (await containerd.containers.create({ container: container(ids[n] ?? '') })))
+      await atOnce(8, ids.length, async (n) => {
+        await raw.call('/containerd.services.containers.v1.Containers/Create', containerd.namespace, bodies[n] ?? [])
+      })
       const took = performance.now() - started
       await removeContainers(containerd, ids)
       return took / ids.length
@@ -148,16 +154,16 @@ export const metadataWorkloads: readonly Workload[] = [
   },
   {
     name: 'write blobs of 4 KiB, 8 at once (each)',
-    async measure({ containerd }) {
-      const blobs = Array.from({ length: 400 }, () => randomBytes(4096))
+    async measure({ containerd, raw }) {
+      const blobs = Array.from({ length: 800 }, () => randomBytes(4096))
+      const digests = blobs.map(digestOf)
+      const bodies = blobs.map((blob, n) => [...writeRequests(`small-${serial++}`, blob, 1, digests[n] ?? '')])
       const started = performance.now()
-      await atOnce(8, blobs.length, async (n) => void (await put(containerd, blobs[n] ?? Buffer.alloc(0))))
+      await atOnce(8, blobs.length, async (n) => {
+        await raw.call('/containerd.services.content.v1.Content/Write', containerd.namespace, bodies[n] ?? [])
+      })
       const took = performance.now() - started
-      await atOnce(
-        8,
-        blobs.length,
-        async (n) => void (await containerd.content.delete({ digest: digestOf(blobs[n] ?? Buffer.alloc(0)) })),
-      )
+      await atOnce(8, blobs.length, async (n) => void (await containerd.content.delete({ digest: digests[n] ?? '' })))
       return took / blobs.length
     },
   },
@@ -200,7 +206,8 @@ export const metadataWorkloads: readonly Workload[] = [
 function* writeRequests(ref: string, piece: Buffer, count: number, expected: string): Iterable<Buffer> {
   for (let n = 0; n < count; n++) {
     const action = n === count - 1 ? WriteAction.COMMIT : WriteAction.WRITE
-    const request = { action, ref, total: piece.length * count, expected, offset: n * piece.length, data: piece }
+    const labels = { 'containerd.io/gc.root': 'bench' }
+    const request = { action, ref, total: piece.length * count, expected, offset: n * piece.length, data: piece, labels }
     yield framed(WriteContentRequest.encode(WriteContentRequest.fromPartial(request)).finish())
   }
 }
