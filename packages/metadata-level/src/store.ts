@@ -24,6 +24,7 @@ import { createImageStore } from './images.js'
 import { createLeaseManager } from './leases.js'
 import { Limbo } from './limbo.js'
 import { createNamespaceStore } from './namespaces.js'
+import { Turns } from './pace.js'
 import { finishRepair } from './repair.js'
 import { Sequence } from './sequence.js'
 import { SharedLock } from './shared-lock.js'
@@ -141,7 +142,11 @@ export async function createMetadataStore(options: MetadataStoreOptions): Promis
     const started = performance.now()
     const { removed, stats } = await collectMetadata(database, dirty, nowMs(), signal)
     await sweep()
-    for (const removal of removed) await announce(removal)
+    const turns = new Turns()
+    for (const removal of removed) {
+      if (turns.isOver) await turns.pass()
+      await announce(removal)
+    }
     return { ...stats, totalMs: performance.now() - started }
   }
 

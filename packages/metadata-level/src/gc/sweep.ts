@@ -139,6 +139,8 @@ async function inSlices(
     } finally {
       clearTimeout(timer)
     }
+    // A backend may answer at once, all the time.
+    await new Promise((resolve) => setImmediate(resolve))
   }
 }
 
