@@ -6,6 +6,6 @@
  */
 export { CommitMark } from './commit-mark.js'
 export { type DatabaseKind, damaged, type Level, openLevel, storedRecords } from './level.js'
-export { loadRecords, type RecordWrite, writeRecords } from './records.js'
-export { checksum, seal, unseal } from './seal.js'
-export { type DatabaseState, decodeState, difference, emptyState, encodeState, replaced, stateKey } from './state.js'
+export { loadRecords, type RecordVisitor, type RecordWrite, scanRecords, writeRecords } from './records.js'
+export { checksum, seal } from './seal.js'
+export { type DatabaseState, emptyState, encodeState, replaced, stateKey } from './state.js'

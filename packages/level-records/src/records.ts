@@ -37,44 +37,70 @@ export async function writeRecords(
   }
 }
 
-export interface LoadOptions {
+/** What hears of the records of a database. */
+export interface RecordVisitor {
   /** True for keys that hold no record and have no checksum. */
   isForeign?(key: Buffer): boolean
   onRecord(key: Buffer, payload: Uint8Array, check: number): void
 }
 
-/** Reads every record of an open database. @throws DataLossError when something is missing or not what was written */
-export async function loadRecords(level: Level, path: string, kind: DatabaseKind, options: LoadOptions): Promise<DatabaseState> {
-  const { isForeign = () => false, onRecord } = options
+/**
+ * Reads every record of an open database, and gives back what is missing or not the latest, in words; undefined when nothing is.
+ * `onDamaged` hears of a record whose checksum does not match, and why.
+ */
+export async function scanRecords(
+  level: Level,
+  path: string,
+  visitor: RecordVisitor & { onDamaged(key: Buffer, reason: unknown): void },
+): Promise<{ state: DatabaseState; problem: string | undefined }> {
   let counted = emptyState
   let state = emptyState
-  try {
-    for await (const batch of storedRecords(level)) {
-      for (const [key, value] of batch) {
-        if (isForeign(key)) continue
-        const { payload, check } = unsealed(path, kind, key, value)
-        if (key.equals(stateKey)) state = decodeState(payload)
-        else {
-          counted = replaced(counted, undefined, check)
-          onRecord(key, payload, check)
-        }
+  for await (const batch of storedRecords(level)) {
+    for (const [key, value] of batch) {
+      if (visitor.isForeign?.(key) === true) continue
+      let record: ReturnType<typeof unseal>
+      try {
+        record = unseal(key, value)
+      } catch (reason) {
+        visitor.onDamaged(key, reason)
+        continue
+      }
+      const { payload, check } = record
+      if (key.equals(stateKey)) state = decodeState(payload)
+      else {
+        counted = replaced(counted, undefined, check)
+        visitor.onRecord(key, payload, check)
       }
     }
+  }
+  return { state, problem: difference(counted, state, CommitMark.read(path)) }
+}
+
+/** Reads every record of an open database. @throws DataLossError when something is missing or not what was written */
+export async function loadRecords(
+  level: Level,
+  path: string,
+  kind: DatabaseKind,
+  visitor: RecordVisitor,
+): Promise<DatabaseState> {
+  try {
+    const { state, problem } = await scanRecords(level, path, {
+      ...visitor,
+      onDamaged(key, cause) {
+        const name = key.toString('utf8').replaceAll('\0', ' ').trim()
+        throw damaged(
+          path,
+          kind,
+          `the record of ${name} cannot be read: ${cause instanceof Error ? cause.message : cause}`,
+          cause,
+        )
+      },
+    })
+    if (problem !== undefined) throw damaged(path, kind, problem)
+    return state
   } catch (error) {
     if (isErrno(error, 'LEVEL_CORRUPTION'))
       throw damaged(path, kind, error instanceof Error ? error.message : String(error), error)
     throw error
-  }
-  const problem = difference(counted, state, CommitMark.read(path))
-  if (problem !== undefined) throw damaged(path, kind, problem)
-  return state
-}
-
-function unsealed(path: string, kind: DatabaseKind, key: Buffer, value: Uint8Array) {
-  try {
-    return unseal(key, value)
-  } catch (cause) {
-    const name = key.toString('utf8').replaceAll('\0', ' ').trim()
-    throw damaged(path, kind, `the record of ${name} cannot be read: ${cause instanceof Error ? cause.message : cause}`, cause)
   }
 }

@@ -2,19 +2,7 @@ import { copyFile, mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { isErrno } from '@containerd-ts/interface'
-import {
-  CommitMark,
-  type DatabaseState,
-  decodeState,
-  difference,
-  emptyState,
-  type Level,
-  openLevel,
-  replaced,
-  stateKey,
-  storedRecords,
-  unseal,
-} from '@containerd-ts/level-records'
+import { type Level, openLevel, scanRecords } from '@containerd-ts/level-records'
 import { ClassicLevel } from 'classic-level'
 import type { Entry } from './database.js'
 import { metadataDatabase } from './database-kind.js'
@@ -63,33 +51,28 @@ async function readRecords(level: Level, path: string, tables: readonly Table<un
   const byName = new Map(tables.map((table) => [table.name, table]))
   const entries: { table: Table<unknown>; entry: Entry }[] = []
   const problems: string[] = []
-  let counted: DatabaseState = emptyState
-  let state: DatabaseState = emptyState
+  const unreadable = (bytes: Buffer, reason: unknown) =>
+    problems.push(`the record of ${splitKey(keyOfBytes(bytes)).join(' ')} cannot be read: ${reasonOf(reason)}`)
   try {
     const layout = await layoutOf(level)
     if (layout === undefined) problems.push('the number of its layout is missing')
     else if (layout !== schemaVersion) await migrate(level, path)
-    for await (const batch of storedRecords(level)) {
-      for (const [bytes, value] of batch) {
-        if (isVersionKey(bytes)) continue
+    const { problem } = await scanRecords(level, path, {
+      isForeign: isVersionKey,
+      onDamaged: unreadable,
+      onRecord(bytes, payload, check) {
         const key = keyOfBytes(bytes)
         const [name = '', ...id] = splitKey(key)
+        const table = byName.get(name)
+        if (table === undefined) return
         try {
-          const { payload, check } = unseal(bytes, value)
-          if (bytes.equals(stateKey)) {
-            state = decodeState(payload)
-            continue
-          }
-          counted = replaced(counted, undefined, check)
-          const table = byName.get(name)
-          if (table !== undefined) entries.push({ table, entry: { key, id, record: table.decode(payload), check } })
-        } catch (error) {
-          problems.push(`the record of ${[name, ...id].join(' ')} cannot be read: ${reasonOf(error)}`)
+          entries.push({ table, entry: { key, id, record: table.decode(payload), check } })
+        } catch (reason) {
+          unreadable(bytes, reason)
         }
-      }
-    }
-    const lost = difference(counted, state, CommitMark.read(path))
-    if (lost !== undefined) problems.push(lost)
+      },
+    })
+    if (problem !== undefined) problems.push(problem)
     return { layout, entries, problems }
   } finally {
     await level.close()
