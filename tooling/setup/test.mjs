@@ -57,6 +57,11 @@ for (const { name, path } of resultFiles()) {
   total.failed += results.numFailedTests
   total.skipped += results.numPendingTests + results.numTodoTests
   if (results.numFailedTests > 0 || !results.success) console.log(`failed: ${name}`)
+  for (const { assertionResults } of results.testResults) {
+    for (const { fullName, status, failureMessages } of assertionResults) {
+      if (status === 'failed') console.log(`  ${fullName}\n    ${failureMessages.join('\n').replaceAll('\n', '\n    ')}`)
+    }
+  }
 }
 if (!isRoot) console.log('\nTests that need root were skipped; run `sudo npm test` for all of them.')
 console.log(`\n${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`)

@@ -204,7 +204,7 @@ function setXattrs(path: string, header: TarHeader, { warn }: ApplyOptions): voi
     try {
       setXattr(bytePath(path), name, value)
     } catch (error) {
-      const unsupported = isErrno(error, 'ENOTSUP') || isErrno(error, 'EOPNOTSUPP')
+      const unsupported = isErrno(error, 'ENOTSUP')
       // Only files and directories can have attributes of users.
       const misplaced = isErrno(error, 'EPERM') && name.startsWith('user.') && !takesUserXattrs(path)
       if (!unsupported && !misplaced) throw error

@@ -1,6 +1,11 @@
 import { constants } from 'node:os'
+import { getSystemErrorMap } from 'node:util'
 
-const names = new Map(Object.entries(constants.errno).map(([name, number]) => [number, name]))
+// Some numbers have two names: Node's own system errors say EAGAIN and ENOTSUP, so these do too.
+const names = new Map([
+  ...Object.entries(constants.errno).map(([name, number]): [number, string] => [number, name]),
+  ...[...getSystemErrorMap()].map(([number, [name]]): [number, string] => [-number, name]),
+])
 
 /** A failed system call, in the shape of Node's own system errors. */
 export class SystemError extends Error {

@@ -7,7 +7,7 @@ const flock = bind('int flock(int fd, int operation)')
 /**
  * Takes an exclusive lock on an open file, without waiting. The kernel drops it when the descriptor is closed, also by a crash.
  *
- * @throws SystemError `EWOULDBLOCK`/`EAGAIN` when another process has it.
+ * @throws SystemError `EAGAIN` when another process has it.
  */
 export function lockFile(fd: number): void {
   check(flock(fd, LOCK_EX | LOCK_NB), 'flock')

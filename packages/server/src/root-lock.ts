@@ -20,7 +20,7 @@ export function lockRoot(root: string): { release(): void } {
   } catch (error) {
     const holder = readFileSync(path, 'utf8').trim()
     closeSync(fd)
-    if (!isErrno(error, 'EAGAIN') && !isErrno(error, 'EWOULDBLOCK')) throw error
+    if (!isErrno(error, 'EAGAIN')) throw error
     throw new RootInUseError(`root ${root} is in use by another daemon${holder === '' ? '' : ` (pid ${holder})`}`)
   }
   writeFileSync(path, `${process.pid}\n`)
