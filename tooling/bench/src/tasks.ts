@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as rest } from 'node:timers/promises'
 import { packAny } from '@containerd-ts/api'
 import { Options } from '@containerd-ts/api/containerd/runc/v1/options'
 import { type Containerd, connect, ociSpec } from '@containerd-ts/client'
@@ -148,7 +149,11 @@ async function inTurn(
   const measured = subjects.map((): number[] => [])
   for (const subject of subjects) await operation(subject)
   for (let round = 0; round < rounds; round++) {
-    for (const [index, subject] of subjects.entries()) measured[index]?.push(...(await times(1, () => operation(subject))))
+    // What one leaves the kernel to do, the next would wait for.
+    for (const index of round % 2 === 0 ? subjects.keys() : [...subjects.keys()].reverse()) {
+      await rest(50)
+      measured[index]?.push(...(await times(1, () => operation(subjects[index] as Subject))))
+    }
   }
   return measured.map((values) => median(values.sort((a, b) => a - b)))
 }
@@ -174,7 +179,7 @@ async function memories(subjects: readonly Subject[], rootfs: string, counts: re
     const ids: string[] = []
     for (const [wanted, figures] of rows) {
       while (ids.length < wanted) ids.push(await runForGood(subject, rootfs))
-      await new Promise((resolve) => setTimeout(resolve, 2000))
+      await rest(2000)
       figures.push(await shimMemory(subject))
     }
     await atOnce(4, ids.length, (n) => end(subject, ids[n] ?? ''))
@@ -188,14 +193,16 @@ async function afterExecs(subjects: readonly Subject[], rootfs: string, execs: n
   for (const subject of subjects) {
     const id = await runForGood(subject, rootfs)
     // What a process has once it has done a little of everything is no growth.
-    await atOnce(4, 200, (n) => execute(subject, id, `warm-${n}`))
+    await atOnce(4, 1000, (n) => execute(subject, id, `warm-${n}`))
+    await rest(3000)
     before.push(await shimMemory(subject))
     await atOnce(4, execs, (n) => execute(subject, id, `exec-${n}`))
+    await rest(3000)
     after.push(await shimMemory(subject))
     await end(subject, id)
   }
   return [
-    ['memory (PSS) after 200 execs', before],
+    ['memory (PSS) after 1000 execs', before],
     [`memory (PSS) after ${execs} more`, after],
   ]
 }
