@@ -8,21 +8,20 @@ export interface TaskSamples {
 
 /** The Prometheus text format: the samples of all tasks, grouped by metric. */
 export function exposition(tasks: readonly TaskSamples[]): string {
-  const lines = new Map<string, string[]>()
+  const families = new Map<string, string[]>()
   for (const { labels, samples } of tasks) {
     for (const sample of samples) {
       const name = `container_${sample.name}`
-      const line = `${name}{${printLabels({ ...labels, ...sample.labels })}} ${sample.value}`
-      const known = lines.get(name)
-      if (known === undefined) lines.set(name, [line])
-      else known.push(line)
+      let lines = families.get(name)
+      if (lines === undefined) {
+        const type = name === 'container_memory_oom_total' ? 'counter' : 'gauge'
+        lines = [`# HELP ${name} ${sample.help}`, `# TYPE ${name} ${type}`]
+        families.set(name, lines)
+      }
+      lines.push(`${name}{${printLabels({ ...labels, ...sample.labels })}} ${sample.value}`)
     }
   }
-  return [...lines]
-    .map(
-      ([name, values]) => `# TYPE ${name} ${name === 'container_memory_oom_total' ? 'counter' : 'gauge'}\n${values.join('\n')}\n`,
-    )
-    .join('')
+  return [...families.values()].map((lines) => `${lines.join('\n')}\n`).join('')
 }
 
 function printLabels(labels: Readonly<Record<string, string>>): string {

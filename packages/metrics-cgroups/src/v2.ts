@@ -1,11 +1,7 @@
 import type { MemoryStat, Metrics } from '@containerd-ts/api/io/containerd/cgroups/v2/metrics'
-import { type Sample, samples } from './sample.js'
+import { memoryMeanings, oomKills, pids, type Sample, samples } from './sample.js'
 
-const memoryNames: Readonly<Partial<Record<keyof MemoryStat, string>>> = {
-  usage: 'usage',
-  usageLimit: 'usage_limit',
-  swapUsage: 'swap_usage',
-  swapLimit: 'swap_limit',
+const memoryStat = memoryMeanings({
   fileMapped: 'file_mapped',
   fileDirty: 'file_dirty',
   fileWriteback: 'file_writeback',
@@ -37,30 +33,38 @@ const memoryNames: Readonly<Partial<Record<keyof MemoryStat, string>>> = {
   workingsetNodereclaim: 'workingset_nodereclaim',
   thpFaultAlloc: 'thp_fault_alloc',
   thpCollapseAlloc: 'thp_collapse_alloc',
-}
+} satisfies Partial<Record<keyof MemoryStat, string>>)
+const memoryUse = {
+  usage: ['memory_usage_bytes', 'Memory: in use.'],
+  usageLimit: ['memory_usage_limit_bytes', 'Memory: the limit.'],
+  swapUsage: ['memory_swap_usage_bytes', 'Swap: in use.'],
+  swapLimit: ['memory_swap_limit_bytes', 'Swap: the limit.'],
+} as const
+const cpuTimes = {
+  usageUsec: ['cpu_usage_usec_microseconds', 'CPU time of the container.'],
+  userUsec: ['cpu_user_usec_microseconds', 'CPU time of the container outside of the kernel.'],
+  systemUsec: ['cpu_system_usec_microseconds', 'CPU time of the container in the kernel.'],
+  nrPeriods: ['cpu_nr_periods_total', 'Periods in which a CPU quota was in force.'],
+  nrThrottled: ['cpu_nr_throttled_total', 'Periods in which the CPU quota was used up.'],
+  throttledUsec: ['cpu_throttled_usec_microseconds', 'Time in which the container waited for its next CPU quota.'],
+} as const
+const transfers = {
+  rbytes: ['io_rbytes_bytes', 'Bytes that were read from a device.'],
+  wbytes: ['io_wbytes_bytes', 'Bytes that were written to a device.'],
+  rios: ['io_rios_total', 'Reads from a device.'],
+  wios: ['io_wios_total', 'Writes to a device.'],
+} as const
 
 /** The figures of a task with cgroup version 2, named as containerd names them. */
-export function samplesV2({ cpu, pids, io, memory, memoryEvents }: Metrics): Sample[] {
+export function samplesV2(metrics: Metrics): Sample[] {
   return [
-    ...samples(cpu, {
-      usageUsec: 'cpu_usage_usec_microseconds',
-      userUsec: 'cpu_user_usec_microseconds',
-      systemUsec: 'cpu_system_usec_microseconds',
-      nrPeriods: 'cpu_nr_periods_total',
-      nrThrottled: 'cpu_nr_throttled_total',
-      throttledUsec: 'cpu_throttled_usec_microseconds',
-    }),
-    ...samples(pids, { limit: 'pids_limit', current: 'pids_current' }),
-    ...(io?.usage ?? []).flatMap((device) => {
+    ...samples(metrics.cpu, cpuTimes),
+    ...samples(metrics.pids, pids),
+    ...(metrics.io?.usage ?? []).flatMap((device) => {
       const labels = { major: String(device.major), minor: String(device.minor) }
-      return samples(device, {
-        rbytes: 'io_rbytes_bytes',
-        wbytes: 'io_wbytes_bytes',
-        rios: 'io_rios_total',
-        wios: 'io_wios_total',
-      }).map((s) => ({ ...s, labels }))
+      return samples(device, transfers).map((sample) => ({ ...sample, labels }))
     }),
-    ...samples(memory, memoryNames).map((s) => ({ ...s, name: `memory_${s.name}_bytes` })),
-    ...samples(memoryEvents, { oomKill: 'memory_oom_total' }),
+    ...samples(metrics.memory, { ...memoryUse, ...memoryStat }),
+    ...samples(metrics.memoryEvents, { oomKill: oomKills }),
   ]
 }

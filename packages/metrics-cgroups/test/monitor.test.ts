@@ -33,6 +33,8 @@ test('figures of both cgroup versions are named as containerd names them', async
   const one = 'container_id="one",namespace="n",runtime="io.containerd.runc.v2"'
   const two = 'container_id="two",namespace="n"'
   for (const line of [
+    '# HELP container_memory_rss_huge_bytes rss_huge of memory.stat.',
+    '# HELP container_io_rios_total Reads from a device.',
     '# TYPE container_memory_oom_total counter',
     '# TYPE container_cpu_total_nanoseconds gauge',
     `container_cpu_total_nanoseconds{${one}} 18446744073709551615`,

@@ -2,7 +2,16 @@ import { rm } from 'node:fs/promises'
 import { createServer, type RequestListener, type Server } from 'node:http'
 import { isAbsolute } from 'node:path'
 import { isMetricsSource, type Listener } from '@containerd-ts/interface'
-import { type InitContext, integer, type Logger, PluginType, type Registration, SkipPlugin, text } from '@containerd-ts/plugin'
+import {
+  type DaemonVersion,
+  type InitContext,
+  integer,
+  type Logger,
+  PluginType,
+  type Registration,
+  SkipPlugin,
+  text,
+} from '@containerd-ts/plugin'
 import { ConfigFileError } from './config/toml.js'
 import { prepareSocket, processOwner, protectSocket, type SocketOwner } from './unix-socket.js'
 
@@ -46,7 +55,7 @@ function metrics(ic: InitContext<AddressConfig>): RequestListener {
     }
     // Asked anew each time: plugins may have been loaded after this one.
     const sources = ic.plugins().flatMap(({ instance }) => (isMetricsSource(instance) ? [instance.prometheus()] : []))
-    Promise.all(sources).then(
+    Promise.all([buildInfo(ic.daemon), ...sources]).then(
       (texts) => response.writeHead(200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' }).end(texts.join('')),
       (error: unknown) => {
         ic.log.error('cannot collect metrics', { error })
@@ -54,6 +63,13 @@ function metrics(ic: InitContext<AddressConfig>): RequestListener {
       },
     )
   }
+}
+
+function buildInfo({ version, revision }: DaemonVersion): string {
+  return `# HELP containerd_build_info_total The version of the daemon and the commit it was built from; always 1.
+# TYPE containerd_build_info_total counter
+containerd_build_info_total{revision=${JSON.stringify(revision)},version=${JSON.stringify(version)}} 1
+`
 }
 
 const debugVars: RequestListener = (request, response) => {

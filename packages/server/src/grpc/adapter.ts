@@ -2,7 +2,7 @@ import { EncodedMessage, grpcServiceDefinition, type MethodDefinition } from '@c
 import { type AnyHandler, type BoundService, type Context, StatusCode, toStatus } from '@containerd-ts/interface'
 import type { Logger } from '@containerd-ts/plugin'
 import type * as grpc from '@grpc/grpc-js'
-import type { CallCounters } from './counters.js'
+import type { CallCounters, Counter } from './counters.js'
 
 interface AdapterOptions {
   log: Logger
@@ -44,7 +44,9 @@ function adapt(service: string, method: MethodDefinition, handler: AnyHandler, o
   if (!method.responseStream && !method.requestStream) {
     return (call: grpc.ServerUnaryCall<unknown, unknown>, callback: grpc.sendUnaryData<unknown>) => {
       counter.started()
+      counter.received()
       const answer = (response: unknown) => {
+        counter.sent()
         counter.handled(0)
         callback(null, response)
       }
@@ -59,10 +61,11 @@ function adapt(service: string, method: MethodDefinition, handler: AnyHandler, o
   }
   return (call: StreamCall) => {
     counter.started()
+    if (!method.requestStream) counter.received()
     const request = method.requestStream
-      ? requests(call as grpc.ServerDuplexStream<unknown, unknown>)
+      ? requests(call as grpc.ServerDuplexStream<unknown, unknown>, counter)
       : (call as grpc.ServerWritableStream<unknown, unknown>).request
-    sendAll(call, () => handler(contextOf(call, options.log), request) as AsyncIterable<unknown>).then(
+    sendAll(call, counter, () => handler(contextOf(call, options.log), request) as AsyncIterable<unknown>).then(
       () => {
         counter.handled(0)
         call.end()
@@ -77,20 +80,24 @@ function isPromise(value: unknown): value is Promise<unknown> {
   return typeof value === 'object' && value !== null && 'then' in value
 }
 
-async function* requests(call: grpc.ServerDuplexStream<unknown, unknown>): AsyncIterable<unknown> {
+async function* requests(call: grpc.ServerDuplexStream<unknown, unknown>, counter: Counter): AsyncIterable<unknown> {
   try {
-    yield* call.iterator({ destroyOnReturn: false })
+    for await (const message of call.iterator({ destroyOnReturn: false })) {
+      counter.received()
+      yield message
+    }
   } catch (error) {
     // A client that goes away shows as a premature close; the aborted signal tells it better.
     if (!call.cancelled) throw error
   }
 }
 
-async function sendAll(call: StreamCall, responses: () => AsyncIterable<unknown>) {
+async function sendAll(call: StreamCall, counter: Counter, responses: () => AsyncIterable<unknown>) {
   let sent: Promise<void> | undefined
   for await (const message of responses()) {
     await sent
     if (call.cancelled) return
+    counter.sent()
     // Bulk data: while one message is on its way the next one is made, and no more than that.
     if (message instanceof EncodedMessage) sent = write(call, message)
     else if (!call.write(message)) await drained(call)
