@@ -9,7 +9,8 @@ import { closeAll, descriptorOf, duplicate, pollReadable, receiveDescriptors } f
 export interface ConsoleSocket {
   readonly path: string
   /** The delivered descriptor, which is the caller's. @throws UnknownError after 30 s, or when the socket is closed before. */
-  readonly master: Promise<number>
+  take(): Promise<number>
+  /** Closes what was delivered, too, unless it was taken. */
   close(): void
 }
 
@@ -20,10 +21,20 @@ export async function openConsoleSocket(): Promise<ConsoleSocket> {
   const path = join(dir, 'pty.sock')
   // Paused, as Node's own reading would drop the descriptor that comes with the message.
   const server = createServer({ pauseOnConnect: true })
+  let taken = false
+  let closed = false
+  let failed = false
   let fail = (_error: Error) => {}
   const master = new Promise<number>((resolve, reject) => {
-    fail = reject
-    server.once('connection', (socket: Socket) => receive(socket).then(resolve, reject))
+    fail = (error) => {
+      failed = true
+      reject(error)
+    }
+    const deliver = (fd: number) => {
+      if (failed) closeAll([fd])
+      else resolve(fd)
+    }
+    server.once('connection', (socket: Socket) => receive(socket).then(deliver, reject))
     server.once('error', reject)
   })
   const failure = () => new UnknownError('failed to retrieve console master')
@@ -34,7 +45,11 @@ export async function openConsoleSocket(): Promise<ConsoleSocket> {
     () => clearTimeout(timer),
   )
   const close = () => {
+    if (closed) return
+    closed = true
     fail(failure())
+    // A runtime may fail after it has delivered the terminal.
+    if (!taken) master.then((fd) => closeAll([fd]), ignore)
     server.close()
     rmSync(dir, { recursive: true, force: true })
   }
@@ -47,8 +62,14 @@ export async function openConsoleSocket(): Promise<ConsoleSocket> {
     close()
     throw error
   }
-  return { path, master, close }
+  const take = () => {
+    taken = true
+    return master
+  }
+  return { path, take, close }
 }
+
+function ignore(): void {}
 
 function receive(socket: Socket): Promise<number> {
   const own = descriptorOf(socket)

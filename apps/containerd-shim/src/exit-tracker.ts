@@ -19,6 +19,8 @@ export interface ExitTracker {
    * tell it.
    */
   adopt(pid: number, processFd: number, exited: (exit: Exit) => void): void
+  /** How many processes are followed, and how many exits are kept for processes that are not known yet. */
+  counts(): { followed: number; earlyExits: number; expectations: number }
 }
 
 /** How a process has ended of which nobody knows. */
@@ -41,8 +43,10 @@ export function createExitTracker(): ExitTracker {
   const early = new Map<number, { exit: Exit; number: number }>()
   const expectations = new Set<{ since: number }>()
   let count = 0
+  let adopted = 0
 
   return {
+    counts: () => ({ followed: tracked.size + adopted, earlyExits: early.size, expectations: expectations.size }),
     onExit: (pid, status) => {
       const exit = { status, at: now() }
       const exited = tracked.get(pid)
@@ -55,6 +59,7 @@ export function createExitTracker(): ExitTracker {
       }
     },
     adopt: (pid, processFd, exited) => {
+      adopted++
       const poll = pollReadable(processFd, () => {
         poll.close()
         const at = now()
@@ -66,6 +71,7 @@ export function createExitTracker(): ExitTracker {
             return
           }
           closeSync(processFd)
+          adopted--
           exited({ status: status ?? unknownStatus, at })
         }
         look()

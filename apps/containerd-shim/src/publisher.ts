@@ -9,6 +9,8 @@ import type { Log } from './log.js'
 /** Tells containerd what happened, in order, one event after the other. */
 export interface Publisher {
   publish<T>(topic: string, typeUrl: string, type: MessageType<T>, event: T): void
+  /** How many events are waiting. */
+  readonly waiting: number
   /** Settles when everything is delivered or dropped, at the latest after `limitMs`. */
   flush(limitMs: number): Promise<void>
   close(): void
@@ -80,6 +82,9 @@ export function createPublisher({ address, namespace, log }: PublisherDeps): Pub
       if (busy) return
       busy = true
       working = work()
+    },
+    get waiting() {
+      return queue.length
     },
     flush: async (limitMs) => {
       const limit = AbortSignal.timeout(limitMs)

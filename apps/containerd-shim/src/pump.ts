@@ -19,7 +19,7 @@ export function fileWriter(fd: number): Writable {
 }
 
 /**
- * Copies until `from` ends or either side fails, at the pace of the receiver. Then `to` is ended, and what was written to it is out.
+ * Copies until `from` ends or is destroyed, or either side fails, at the pace of the receiver. Then `to` is ended, and what was written to it is out.
  * Never fails: there is nobody left to tell what happened to a container's output.
  */
 export function pump(from: Readable, to: Writable): Promise<void> {
@@ -28,7 +28,9 @@ export function pump(from: Readable, to: Writable): Promise<void> {
       from.destroy()
       resolve()
     }
-    from.on('error', () => to.end())
+    from.on('error', () => {})
+    // After its end, after an error, and when it was let go before either.
+    from.on('close', () => to.end())
     to.on('error', finish)
     to.on('close', finish)
     to.on('finish', finish)

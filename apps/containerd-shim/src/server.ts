@@ -14,7 +14,7 @@ import { keepSmall } from './memory.js'
 import { createPublisher } from './publisher.js'
 import { createPrograms } from './runc.js'
 import { toAddress } from './socket-address.js'
-import { createTaskService } from './task-service.js'
+import { createTaskService, type TaskService } from './task-service.js'
 
 // A resident shim that has neither containers nor a containerd connected to it is of no use to anybody.
 const abandonedAfterMs = 10_000
@@ -25,16 +25,21 @@ export async function runServer(flags: Flags): Promise<void> {
   const bundle = process.cwd()
   const scope = process.env['CONTAINERD_SHIM_SCOPE']
   const resident = scope === 'namespace'
-  const log = bundleLog(bundle, flags.debug, { namespace: flags.namespace, runtime: 'io.containerd.runc.v2' })
+  let tasks: TaskService | undefined
+  // The bundle that it was started for may be gone; then any other is as good.
+  const bundles = () => [bundle, ...(tasks?.bundles() ?? [])]
+  const log = bundleLog(bundles, flags.debug, { namespace: flags.namespace, runtime: 'io.containerd.runc.v2' })
   // A resident shim outlives the bundle that it was started for.
   if (resident) process.chdir('/')
 
   process.on('uncaughtException', (error) => log('error', 'uncaught exception', { error }))
   process.on('unhandledRejection', (error) => log('error', 'unhandled rejection', { error }))
+  let held: () => object = () => ({})
   process.on('SIGUSR1', () =>
     log('info', 'diagnostics', {
       handles: process.getActiveResourcesInfo().join(' '),
       memory: JSON.stringify(process.memoryUsage()),
+      held: JSON.stringify(held()),
     }),
   )
 
@@ -48,6 +53,7 @@ export async function runServer(flags: Flags): Promise<void> {
   const exits = createExitTracker()
   const reaper = createReaper({ scope: 'all', onExit: exits.onExit })
   const publisher = createPublisher({ address: process.env['TTRPC_ADDRESS'] ?? '', namespace: flags.namespace, log })
+  held = () => ({ ...tasks?.counts(), ...exits.counts(), programs: reaper.waiting, events: publisher.waiting })
 
   let ttrpc: TtrpcServer | undefined
   let ending = false
@@ -67,9 +73,9 @@ export async function runServer(flags: Flags): Promise<void> {
   let abandoned: NodeJS.Timeout | undefined
   const watchAbandonment = () => {
     clearTimeout(abandoned)
-    if (resident && connections === 0 && tasks.size === 0) abandoned = setTimeout(() => end(true), abandonedAfterMs)
+    if (resident && connections === 0 && tasks?.size === 0) abandoned = setTimeout(() => end(true), abandonedAfterMs)
   }
-  const tasks = createTaskService({
+  tasks = createTaskService({
     namespace: flags.namespace,
     reaper,
     programs: createPrograms(),

@@ -39,6 +39,10 @@ export interface TaskService {
   readonly handlers: Handlers<typeof TaskDefinition, ShimContext>
   /** How many containers there are, those being created included. */
   readonly size: number
+  /** How many containers and further processes are known. */
+  counts(): { containers: number; creating: number; execs: number }
+  /** The bundles of all containers. */
+  bundles(): Iterable<string>
   /** Takes over the container of a bundle from a shim that is gone; nothing happens when there is none. */
   adopt(bundle: string, id: string, kept: Kept): void
 }
@@ -159,6 +163,14 @@ export function createTaskService(deps: TaskServiceDeps): TaskService {
     },
     get size() {
       return containers.size + creating.size
+    },
+    counts: () => ({
+      containers: containers.size,
+      creating: creating.size,
+      execs: [...containers.values()].reduce((sum, { execs }) => sum + execs.size, 0),
+    }),
+    *bundles() {
+      for (const { bundle } of containers.values()) yield bundle
     },
   }
 }

@@ -175,7 +175,7 @@ class Terminal implements TerminalIo {
   }
 
   async connect(): Promise<void> {
-    const fd = await this.#socket?.master
+    const fd = await this.#socket?.take()
     this.#socket?.close()
     if (fd !== undefined) this.over(fd)
   }

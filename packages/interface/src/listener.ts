@@ -18,3 +18,14 @@ export function isMetricsSource(instance: unknown): instance is MetricsSource {
     typeof instance === 'object' && instance !== null && 'prometheus' in instance && typeof instance.prometheus === 'function'
   )
 }
+
+/** Instances that tell the debug listener how much they hold, so that what is never let go can be seen. */
+export interface DebugSource {
+  /** Counts by name. */
+  debugVars(): Readonly<Record<string, number>>
+}
+
+/** True for an instance that tells the debug listener how much it holds. */
+export function isDebugSource(instance: unknown): instance is DebugSource {
+  return typeof instance === 'object' && instance !== null && 'debugVars' in instance && typeof instance.debugVars === 'function'
+}

@@ -22,6 +22,8 @@ export interface Reaper {
    * This process stays alive while it waits, unless `keepAlive` is false: for a child that shall outlive it.
    */
   wait(pid: number, options?: { keepAlive?: boolean }): Promise<number>
+  /** How many children are waited for. */
+  readonly waiting: number
   /** Stops collecting; pending waits never settle. */
   close(): void
 }
@@ -62,6 +64,9 @@ export function createReaper(options: ReaperOptions): Reaper {
         holding.add(pid)
         keepAlive ??= setInterval(() => {}, 0x7fff_ffff)
       }),
+    get waiting() {
+      return waiting.size
+    },
     close: () => {
       process.off('SIGCHLD', collect)
       clearInterval(keepAlive)

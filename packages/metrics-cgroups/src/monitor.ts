@@ -1,7 +1,7 @@
 import { typeName } from '@containerd-ts/api'
 import { Metrics as MetricsV1 } from '@containerd-ts/api/io/containerd/cgroups/v1/metrics'
 import { Metrics as MetricsV2 } from '@containerd-ts/api/io/containerd/cgroups/v2/metrics'
-import type { Any, MetricsSource, MonitoredTask, TaskMonitor } from '@containerd-ts/interface'
+import type { Any, DebugSource, MetricsSource, MonitoredTask, TaskMonitor } from '@containerd-ts/interface'
 import type { Logger } from '@containerd-ts/plugin'
 import { exposition, type TaskSamples } from './exposition.js'
 import type { Sample } from './sample.js'
@@ -12,7 +12,7 @@ import { samplesV2 } from './v2.js'
 const timeoutMs = 2000
 
 /** Keeps the tasks that run; asks their shims for figures when somebody wants to see them. */
-export function createMonitor(log: Logger): TaskMonitor & MetricsSource {
+export function createMonitor(log: Logger): TaskMonitor & MetricsSource & DebugSource {
   const tasks = new Map<string, MonitoredTask>()
   const keyOf = (namespace: string, id: string) => `${namespace}/${id}`
 
@@ -30,6 +30,7 @@ export function createMonitor(log: Logger): TaskMonitor & MetricsSource {
   return {
     add: (task) => void tasks.set(keyOf(task.namespace, task.id), task),
     remove: (namespace, id) => void tasks.delete(keyOf(namespace, id)),
+    debugVars: () => ({ tasks: tasks.size }),
     prometheus: async () => exposition((await Promise.all([...tasks.values()].map(figures))).flat()),
   }
 }

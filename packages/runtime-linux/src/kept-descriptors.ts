@@ -17,6 +17,8 @@ export interface KeptDescriptors {
   release(execId: string): void
   releaseAll(): void
   terminal(execId: string): number | undefined
+  /** How many descriptors there are. */
+  readonly size: number
 }
 
 interface Kept {
@@ -57,6 +59,9 @@ export function createKeptDescriptors(): KeptDescriptors {
       for (const execId of [...kept.keys()]) release(execId)
     },
     terminal: (execId) => kept.get(execId)?.terminal,
+    get size() {
+      return [...kept.values()].flatMap((held) => Object.values(held).filter((fd) => fd !== undefined)).length
+    },
   }
 }
 

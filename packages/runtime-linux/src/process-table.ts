@@ -20,6 +20,8 @@ export interface ProcessTable {
   wait(execId: string, signal: AbortSignal): Promise<TaskExit> | undefined
   /** Processes that are there as far as is known. */
   living(): { execId: string; pid: number; status: TaskStatus }[]
+  /** How many processes are known, those that have exited included. */
+  readonly size: number
   /** Ends every wait, and those to come. */
   fail(error: Error): void
 }
@@ -120,6 +122,9 @@ export function createProcessTable(containerId: string, ended: (execId: string) 
       [...entries]
         .filter(([, { exit, pid, status }]) => exit === undefined && (pid > 0 || status === 'unknown'))
         .map(([execId, { pid, status }]) => ({ execId, pid, status })),
+    get size() {
+      return entries.size
+    },
     fail: (error) => {
       failure = error
       for (const { waiting } of entries.values()) {

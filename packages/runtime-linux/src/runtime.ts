@@ -11,6 +11,7 @@ import {
   ContainerdError,
   type Context,
   type CreateTask,
+  type DebugSource,
   type EventExchange,
   type ExecTask,
   errorCode,
@@ -68,7 +69,7 @@ export interface RuntimeDeps {
 }
 
 /** The runtime as the plugin gives it out, with what the daemon's life asks for. */
-export interface LinuxRuntime extends TaskRuntime {
+export interface LinuxRuntime extends TaskRuntime, DebugSource {
   /**
    * Finds the tasks again that an earlier life of the daemon left running; clears away those that did not survive. Calls about a task
    * wait until it is found, at most as long as its shim is given to answer. Never fails.
@@ -170,7 +171,7 @@ class Runtime implements LinuxRuntime {
         binary,
         shimLog,
         processes,
-        kept: createKeptDescriptors(),
+        kept,
         pending: new Map(),
         reviving: undefined,
       }
@@ -787,6 +788,24 @@ class Runtime implements LinuxRuntime {
       if (!isUnimplemented(error) || shim.bootstrap.version !== 3) throw error
       shim.downgrade()
       shim.pid = (await shim.tasks.connect({ id }, { timeoutMs })).shimPid
+    }
+  }
+
+  debugVars(): Readonly<Record<string, number>> {
+    const tasks = [...this.#tasks.values()]
+    const count = (of: (task: Task) => number) => tasks.reduce((sum, task) => sum + of(task), 0)
+    return {
+      tasks: tasks.length,
+      tables: this.#tables.size,
+      processes: count(({ processes }) => processes.size),
+      pendingExecs: count(({ pending }) => pending.size),
+      keptDescriptors: count(({ kept }) => kept.size),
+      creating: this.#creating.size,
+      recovering: this.#recovering.size,
+      clearing: this.#clearing.size,
+      revivals: this.#revivals.size,
+      shims: this.#pool.size,
+      ...this.#use.counts(),
     }
   }
 

@@ -30,6 +30,8 @@ export interface Shim {
 export interface ShimPool {
   /** @throws UnimplementedError for an address or protocol that is not spoken here, the system error when nobody listens. */
   connect(namespace: string, bootstrap: Bootstrap): Promise<Shim>
+  /** How many connections there are, those being made included. */
+  readonly size: number
   close(): void
 }
 
@@ -57,6 +59,9 @@ export function createShimPool(connectLimitMs: number): ShimPool {
         })
       }, forget)
       return connecting
+    },
+    get size() {
+      return new Set([...shims.keys(), ...[...live].map(({ address }) => address)]).size
     },
     close: () => {
       for (const shim of live) shim.close()

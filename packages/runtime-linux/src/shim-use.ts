@@ -11,6 +11,8 @@ export interface ShimUse {
   enter(shim: Shim): Shim
   /** Ends a use. Settles, for the last use of a shim that is not kept, when the shim has ended. */
   leave(shim: Shim): Promise<void>
+  /** How many shims serve a namespace, and how many of them have nothing to do. */
+  counts(): { residents: number; idle: number }
   /** Ends the shims that have nothing to do; the others go on. */
   close(): Promise<void>
 }
@@ -75,6 +77,7 @@ export function createShimUse(idleMs: number, end: (shim: Shim) => Promise<void>
       if (!kept.has(shim)) return end(shim)
       idle.set(shim, setTimeout(() => void retire(shim), idleMs).unref())
     },
+    counts: () => ({ residents: residents.size, idle: idle.size }),
     close: async () => {
       for (const timer of idle.values()) clearTimeout(timer)
       await Promise.all([...idle.keys()].map(retire))

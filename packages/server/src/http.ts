@@ -1,7 +1,7 @@
 import { rm } from 'node:fs/promises'
 import { createServer, type RequestListener, type Server } from 'node:http'
 import { isAbsolute } from 'node:path'
-import { isMetricsSource, type Listener } from '@containerd-ts/interface'
+import { isDebugSource, isMetricsSource, type Listener } from '@containerd-ts/interface'
 import {
   type DaemonVersion,
   type InitContext,
@@ -31,7 +31,7 @@ export const metricsListener: Registration<typeof PluginType.Server, AddressConf
   },
 }
 
-/** Serves the state of the process at `/debug/vars`, on a unix socket or a TCP address. */
+/** Serves the state of the process, and how much its plugins hold, at `/debug/vars`, on a unix socket or a TCP address. */
 export const debugListener: Registration<typeof PluginType.Server, AddressConfig & SocketOwner> = {
   type: PluginType.Server,
   id: 'debug',
@@ -41,9 +41,9 @@ export const debugListener: Registration<typeof PluginType.Server, AddressConfig
     uid: integer({ default: process.geteuid?.() ?? 0, doc: 'Owner of the socket; by default the user of the daemon.' }),
     gid: integer({ default: process.getegid?.() ?? 0, doc: 'Group of the socket.' }),
   },
-  init({ config, log }) {
-    if (config.address === '') throw new SkipPlugin('no debug address configured')
-    return httpListener(config.address, log, debugVars, config)
+  init(ic) {
+    if (ic.config.address === '') throw new SkipPlugin('no debug address configured')
+    return httpListener(ic.config.address, ic.log, debug(ic), ic.config)
   },
 }
 
@@ -72,22 +72,28 @@ containerd_build_info_total{revision=${JSON.stringify(revision)},version=${JSON.
 `
 }
 
-const debugVars: RequestListener = (request, response) => {
-  if (request.url === '/debug/vars') {
-    const vars = {
-      cmdline: process.argv,
-      pid: process.pid,
-      uptime: process.uptime(),
-      memory: process.memoryUsage(),
-      resources: process.getActiveResourcesInfo(),
+function debug(ic: InitContext): RequestListener {
+  return (request, response) => {
+    if (request.url === '/debug/vars') {
+      const held = ic
+        .plugins()
+        .flatMap(({ type, id, instance }) => (isDebugSource(instance) ? [[`${type}.${id}`, instance.debugVars()]] : []))
+      const vars = {
+        cmdline: process.argv,
+        pid: process.pid,
+        uptime: process.uptime(),
+        memory: process.memoryUsage(),
+        resources: process.getActiveResourcesInfo(),
+        plugins: Object.fromEntries(held),
+      }
+      response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(vars))
+    } else if (request.url?.startsWith('/debug/pprof') === true) {
+      response
+        .writeHead(501, { 'content-type': 'text/plain' })
+        .end('profiles in the pprof format are made by Go programs only; see /debug/vars\n')
+    } else {
+      response.writeHead(404).end()
     }
-    response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(vars))
-  } else if (request.url?.startsWith('/debug/pprof') === true) {
-    response
-      .writeHead(501, { 'content-type': 'text/plain' })
-      .end('profiles in the pprof format are made by Go programs only; see /debug/vars\n')
-  } else {
-    response.writeHead(404).end()
   }
 }
 

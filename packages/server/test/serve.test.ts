@@ -210,7 +210,7 @@ test('figures and the state of the process are shown where configured', async ()
   await client.get({ name: 'a' })
   connection.close()
   const vars = JSON.parse(await httpGet({ socketPath: join(dir, 'debug.sock'), path: '/debug/vars' }))
-  expect(vars).toMatchObject({ pid: process.pid })
+  expect(vars).toMatchObject({ pid: process.pid, plugins: {} })
   const metrics = await httpGet({ host: '127.0.0.1', port: metricsPort, path: '/v1/metrics' })
   expect(metrics).toContain(
     'grpc_server_handled_total{grpc_code="OK",grpc_method="Get",grpc_service="containerd.services.namespaces.v1.Namespaces",grpc_type="unary"} 1',

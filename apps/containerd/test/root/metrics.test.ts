@@ -1,12 +1,13 @@
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
-import { copyFile, mkdir, mkdtemp, rm, stat } from 'node:fs/promises'
+import { mkdtemp, rm, stat } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { connect, ociSpec } from '@containerd-ts/client'
+import { connect } from '@containerd-ts/client'
 import { eventually, prepareCgroups, startDaemon } from '@containerd-ts/testkit'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { busyboxRootfs, busyboxSpec, createBare } from './bare-container.js'
 
 interface Family {
   type?: string
@@ -105,18 +106,9 @@ disabled_plugins = ["io.containerd.grpc.v1.cri"]
     const containerd = connect(daemon.address, { namespace: `metrics-${process.pid}` })
     const { containers, tasks } = containerd
     try {
-      const rootfs = await makeRootfs(at)
+      const rootfs = await busyboxRootfs(join(at, 'rootfs'))
       const id = 'container'
-      const spec = Buffer.from(JSON.stringify(await limitedSpec(rootfs, id)))
-      const specType = 'types.containerd.io/opencontainers/runtime-spec/1/Spec'
-      await containers.create({
-        container: { id, runtime: { name: 'io.containerd.runc.v2' }, spec: { typeUrl: specType, value: spec } },
-      })
-      await tasks.create({
-        containerId: id,
-        rootfs: [{ type: 'bind', source: rootfs, target: '', options: ['rbind', 'rw'] }],
-        ...{ stdin: '', stdout: '', stderr: '', terminal: false },
-      })
+      await createBare(containerd, { id, rootfs, spec: await limitedSpec(rootfs, id) })
       const exit = tasks.wait({ containerId: id })
       await tasks.start({ containerId: id })
       await eventually('the container has done its work', () => (existsSync(join(rootfs, 'done')) ? true : undefined))
@@ -138,21 +130,11 @@ disabled_plugins = ["io.containerd.grpc.v1.cri"]
   }
 })
 
-async function makeRootfs(at: string): Promise<string> {
-  const rootfs = join(at, 'rootfs')
-  for (const name of ['bin', 'proc', 'dev', 'sys', 'run']) await mkdir(join(rootfs, name), { recursive: true })
-  await copyFile('/bin/busybox', join(rootfs, 'bin/busybox'))
-  return rootfs
-}
-
 /** A container with limits of every kind, that writes past the page cache and then sleeps. */
 async function limitedSpec(rootfs: string, id: string): Promise<object> {
   const write = 'busybox dd if=/dev/zero of=/file bs=1M count=4'
-  const args = ['/bin/busybox', 'sh', '-c', `${write} oflag=direct || ${write}; : > /done; exec busybox sleep 1000`]
-  const spec = ociSpec(
-    { architecture: 'amd64', os: 'linux', rootfs: { diff_ids: [] } },
-    { args, env: ['PATH=/bin'], cgroupsPath: `/metrics-${process.pid}-${id}` },
-  )
+  const work = `${write} oflag=direct || ${write}; : > /done; exec busybox sleep 1000`
+  const spec = busyboxSpec(['sh', '-c', work], `/metrics-${process.pid}-${id}`)
   const { linux } = spec as { linux: { resources: object } }
   // Only what is throttled is accounted for, in version 1 on newer kernels.
   const { dev } = await stat(rootfs)
