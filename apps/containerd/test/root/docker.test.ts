@@ -266,11 +266,6 @@ describe.runIf(isRoot)('dockerd on the socket of a containerd', () => {
       stdout: 'out\n',
       stderr: '',
     })
-    // dockerd recognises only runc's words for it.
-    expect(await dockerd.docker(['run', '--rm', ...quietly, ...options, image, 'no-such-command'])).toMatchObject({
-      code: 125,
-      stderr: expect.stringContaining('not found in $PATH'),
-    })
     await detached('by-crun', options, 'sh', '-c', 'test -e /hungry && exec tail /dev/zero; sleep 1000')
     expect(await docker('exec', 'by-crun', 'touch', '/hungry')).toBe('')
     expect(await docker('top', 'by-crun', '-o', 'pid,args')).toContain('sleep 1000')
@@ -405,4 +400,45 @@ describe.runIf(isRoot)('dockerd with a containerd of its own', () => {
     expect(await docker('wait', 'through')).toBe('137')
     await docker('rm', 'through')
   }, 60_000)
+})
+
+// dockerd makes its exit codes of the runtime's words, of which it knows those of runc. Needs root.
+describe.runIf(isRoot)('a program that cannot be started', () => {
+  interface Answer {
+    runtime: string
+    program: string
+    code: number
+    said: string | undefined
+  }
+
+  async function answers(command?: string): Promise<Answer[]> {
+    const env = await startEnvironment(command === undefined ? {} : { command })
+    const found: Answer[] = []
+    try {
+      const args = ['--add-runtime', 'crun=/usr/bin/crun']
+      const dockerd = await startDockerd({ dir: join(env.dir, 'docker'), containerd: env.daemon.address, args })
+      try {
+        await dockerd.mustDocker(['pull', env.ref])
+        for (const runtime of ['runc', 'crun'])
+          for (const program of ['no-such-command', '/no/such', '/etc']) {
+            const run = await dockerd.docker(['run', '--rm', '--runtime', runtime, ...quietly, env.ref, program])
+            // Before it, the shim of this project passes on what the runtime printed.
+            found.push({ runtime, program, code: run.code, said: run.stderr.trim().split('\n').at(-1) })
+          }
+      } finally {
+        await dockerd.stop()
+      }
+    } finally {
+      await env.close()
+    }
+    return found
+  }
+
+  beforeAll(prepareCgroups)
+
+  test('is told as with containerd', async () => {
+    const ours = await answers()
+    expect(ours.map(({ code }) => code)).toEqual([127, 127, 126, 125, 125, 125])
+    expect(ours).toEqual(await answers('containerd'))
+  })
 })
