@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { chmodSync, chownSync, closeSync, constants, mkdirSync, openSync, statSync } from 'node:fs'
+import { closeSync, constants, mkdirSync, openSync } from 'node:fs'
 import { join } from 'node:path'
 import { parentPort } from 'node:worker_threads'
 import { inUserNamespace, MountFlag, mountSync, syncFilesystemSync } from '@containerd-ts/linux'
@@ -10,7 +10,7 @@ import { createChangeWriter } from './change-writer.js'
 import { createChunkSink, throwIfFlowAborted } from './chunk-flow.js'
 import { compareTrees, type OnChange } from './compare-trees.js'
 import { copyTree } from './copy-tree.js'
-import type { ApplyJob, Compared, CompareJob, Job, MeasureJob, NewDirectory, Report, Unpacked } from './jobs.js'
+import type { ApplyJob, Compared, CompareJob, Job, MeasureJob, Report, Unpacked } from './jobs.js'
 import { toSentError } from './jobs.js'
 import { createMissingParents, type DirectoryAttributes, readAttributes } from './missing-parents.js'
 import { overlayGuide } from './overlay-guide.js'
@@ -48,22 +48,10 @@ function run(job: Job): Report {
     case 'copy':
       copyTree(job.source, job.target, () => throwIfStopped(job.stop))
       return { type: 'copied' }
-    case 'make':
-      for (const directory of job.directories) make(directory)
-      return { type: 'made' }
     case 'remove':
       removeTree(byteString(job.path), () => throwIfStopped(job.stop))
       return { type: 'removed' }
   }
-}
-
-function make({ path, mode, owner }: NewDirectory): void {
-  mkdirSync(path, mode)
-  if (owner === undefined) return
-  const { uid, gid } = 'like' in owner ? statSync(owner.like) : owner
-  chownSync(path, uid, gid)
-  // Changing the owner takes the set-id bits away.
-  if (mode > 0o777) chmodSync(path, mode)
 }
 
 function measure({ path, base, stop }: MeasureJob): TreeUsage {

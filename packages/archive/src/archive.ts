@@ -5,13 +5,16 @@ import type { Mount } from '@containerd-ts/mount'
 import { createRingPool, createRingWriter } from './byte-ring.js'
 import { abortFlow, chunkTaken, createChunkFlow } from './chunk-flow.js'
 import { decompress, peekEncoding } from './decompress.js'
-import type { Applied, ApplyTarget, Compared, DigestJob, Job, MeasureJob, NewDirectory, Report } from './jobs.js'
+import type { Applied, ApplyTarget, Compared, DigestJob, Job, MeasureJob, Report } from './jobs.js'
+import { makeDirectories, type NewDirectory } from './new-directories.js'
 import { createThreads } from './threads.js'
-import type { TreeUsage } from './tree-usage.js'
+import { measureSmallTree, type TreeUsage } from './tree-usage.js'
 import { startWriteback } from './writeback.js'
 
 // Starting a thread takes as long as to hash so many bytes.
 const worthAThread = 4 << 20
+// Files and directories that are measured in less time than it takes to start a thread.
+const smallTree = 256
 
 export interface ArchiveOptions {
   /** How many layers are worked on at once; more wait. Default: one per processor, two at least. */
@@ -253,14 +256,15 @@ export function openArchive(options: ArchiveOptions = {}): Archive {
   return {
     apply,
     compare,
-    measure: (path, signal) => measure({ path }, signal),
+    async measure(path, signal) {
+      signal?.throwIfAborted()
+      return (await measureSmallTree(path, smallTree, signal)) ?? measure({ path }, signal)
+    },
     measureChanges: (base, path, signal) => measure({ path, base }, signal),
     async copy(source, target, signal) {
       await stoppable(signal, (stop) => ({ kind: 'copy', source, target, stop }))
     },
-    async makeDirectories(directories, signal) {
-      await threads.run({ kind: 'make', directories }, signal, () => {})
-    },
+    makeDirectories,
     async remove(path, signal) {
       await stoppable(signal, (stop) => ({ kind: 'remove', path, stop }))
     },

@@ -8,7 +8,8 @@ export {
   openArchive,
 } from './archive.js'
 export { zstdCompressor } from './decompress.js'
-export type { Applied, ApplyTarget, Compared, NewDirectory } from './jobs.js'
+export type { Applied, ApplyTarget, Compared } from './jobs.js'
+export type { NewDirectory } from './new-directories.js'
 export { TarError } from './tar-error.js'
 export { type DataSpan, padded, type TarHeader, TarType } from './tar-header.js'
 export { type ByteSource, createTarReader, type TarReader } from './tar-reader.js'

@@ -84,26 +84,13 @@ export interface CopyJob {
   stop: Int32Array<SharedArrayBuffer>
 }
 
-/** A directory to be made, with exactly that mode whatever the umask. */
-export interface NewDirectory {
-  path: string
-  mode: number
-  /** The owner, or a directory whose owner it shall have. Default: that of the process. */
-  owner?: { uid: number; gid: number } | { like: string }
-}
-
-export interface MakeJob {
-  kind: 'make'
-  directories: readonly NewDirectory[]
-}
-
 export interface RemoveJob {
   kind: 'remove'
   path: string
   stop: Int32Array<SharedArrayBuffer>
 }
 
-export type Job = ApplyJob | CompareJob | MeasureJob | CopyJob | MakeJob | RemoveJob
+export type Job = ApplyJob | CompareJob | MeasureJob | CopyJob | RemoveJob
 
 /** An error on its way between threads, which keep only its message otherwise. */
 export interface SentError {
@@ -122,7 +109,6 @@ export type Report =
   | { type: 'compared'; result: Compared }
   | { type: 'measured'; result: TreeUsage }
   | { type: 'copied' }
-  | { type: 'made' }
   | { type: 'removed' }
   /** `unusable`: the thread cannot take another job. */
   | { type: 'failed'; error: SentError; unusable: boolean }

@@ -1,4 +1,6 @@
-import { lstatSync, readdirSync } from 'node:fs'
+import { lstatSync, readdirSync, type Stats } from 'node:fs'
+import { lstat as lstatLater, opendir } from 'node:fs/promises'
+import { isErrno } from '@containerd-ts/linux'
 import { compareTrees, isLinked } from './compare-trees.js'
 import { childOf } from './entry-path.js'
 import { bytePath, byteString, lstat } from './tree-operations.js'
@@ -13,10 +15,8 @@ export interface TreeUsage {
 
 /** Measures a tree. What vanishes meanwhile does not count. `checkpoint` throws to stop. */
 export function measureTree(root: string, checkpoint: () => void): TreeUsage {
-  // Only a file with several names can be met twice.
-  const linked = new Set<string>()
-  let inodes = 1
-  let { blocks } = lstatSync(root)
+  const tally = createTally()
+  tally.add(lstatSync(root))
   const pending = [byteString(root)]
   for (let directory = pending.pop(); directory !== undefined; directory = pending.pop()) {
     checkpoint()
@@ -25,16 +25,58 @@ export function measureTree(root: string, checkpoint: () => void): TreeUsage {
       const stat = lstat(path)
       if (stat === undefined) continue
       if (stat.isDirectory()) pending.push(path)
-      else if (stat.nlink > 1) {
+      tally.add(stat)
+    }
+  }
+  return tally.usage()
+}
+
+/**
+ * As {@link measureTree}, without a thread of its own; undefined when there are more than `limit` files and directories, which would
+ * take too long here.
+ */
+export async function measureSmallTree(
+  root: string,
+  limit: number,
+  signal: AbortSignal | undefined,
+): Promise<TreeUsage | undefined> {
+  const tally = createTally()
+  const stat = await lstatLater(root)
+  tally.add(stat)
+  let left = limit
+  const pending = stat.isDirectory() ? [byteString(root)] : []
+  for (let directory = pending.pop(); directory !== undefined; directory = pending.pop()) {
+    signal?.throwIfAborted()
+    const names = await firstNamesUnlessGone(directory, left + 1)
+    left -= names.length
+    if (left < 0) return undefined
+    const paths = names.map((name) => childOf(directory ?? '', name))
+    for (const [index, found] of (await Promise.all(paths.map(statUnlessGone))).entries()) {
+      if (found === undefined) continue
+      if (found.isDirectory()) pending.push(paths[index] ?? '')
+      tally.add(found)
+    }
+  }
+  return tally.usage()
+}
+
+function createTally(): { add(stat: Stats): void; usage(): TreeUsage } {
+  // Only a file with several names can be met twice.
+  const linked = new Set<string>()
+  let inodes = 0
+  let blocks = 0
+  return {
+    add(stat) {
+      if (!stat.isDirectory() && stat.nlink > 1) {
         const inode = `${stat.dev}:${stat.ino}`
-        if (linked.has(inode)) continue
+        if (linked.has(inode)) return
         linked.add(inode)
       }
       inodes++
       blocks += stat.blocks
-    }
+    },
+    usage: () => ({ inodes, sizeBytes: blocks * 512 }),
   }
-  return { inodes, sizeBytes: blocks * 512 }
 }
 
 /** Measures what of a tree is not as in the tree `base`: what a snapshot of it has added. `checkpoint` throws to stop. */
@@ -61,5 +103,27 @@ function namesUnlessGone(directory: string): string[] {
   } catch (error) {
     if (lstat(directory)?.isDirectory() === true) throw error
     return []
+  }
+}
+
+async function firstNamesUnlessGone(directory: string, count: number): Promise<string[]> {
+  const names: string[] = []
+  try {
+    for await (const { name } of await opendir(bytePath(directory), { encoding: 'latin1', bufferSize: count })) {
+      if (names.push(name) === count) break
+    }
+    return names
+  } catch (error) {
+    if ((await statUnlessGone(directory))?.isDirectory() === true) throw error
+    return []
+  }
+}
+
+async function statUnlessGone(path: string): Promise<Stats | undefined> {
+  try {
+    return await lstatLater(bytePath(path))
+  } catch (error) {
+    if (!isErrno(error, 'ENOENT') && !isErrno(error, 'ENOTDIR')) throw error
+    return undefined
   }
 }

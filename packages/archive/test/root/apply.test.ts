@@ -432,6 +432,6 @@ describe.runIf(process.getuid?.() === 0)('mounts', () => {
     setTimeout(release, 50)
     await single.close()
     expect(await Promise.all(jobs)).toEqual(['the archive thread ended with code 1', 'the archive is closed'])
-    await expect(single.measure(root)).rejects.toThrow('the archive is closed')
+    await expect(single.remove(root)).rejects.toThrow('the archive is closed')
   })
 })

@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process'
+import { statSync } from 'node:fs'
 import { link, mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -31,6 +32,34 @@ test('usage counts each inode once, as du does', async () => {
   expect(await archive.measure(tree)).toEqual({ inodes: 5, sizeBytes: bytes })
   await expect(archive.measure(join(dir, 'none'))).rejects.toMatchObject({ code: 'ENOENT' })
   await expect(archive.measure(tree, AbortSignal.abort(new Error('enough')))).rejects.toThrow('enough')
+  // As many as only a thread measures.
+  for (let i = 100; i < 400; i++) await link(join(tree, 'file'), join(tree, 'sub', `link${i}`))
+  const more = Number(execFileSync('du', ['-s', '-B1', tree], { encoding: 'utf8' }).split('\t')[0])
+  expect(await archive.measure(tree)).toEqual({ inodes: 5, sizeBytes: more })
+})
+
+test('new directories have their modes and owners, whatever the umask', async () => {
+  const before = process.umask(0o077)
+  try {
+    const [outer, inner] = [join(dir, 'outer'), join(dir, 'outer/inner')]
+    await archive.makeDirectories([
+      { path: outer, mode: 0o711 },
+      { path: inner, mode: 0o2775, owner: { like: dir } },
+    ])
+    expect([outer, inner].map((path) => statSync(path).mode & 0o7777)).toEqual([0o711, 0o2775])
+    await expect(
+      archive.makeDirectories([
+        { path: join(dir, 'next'), mode: 0o700 },
+        { path: outer, mode: 0o700 },
+      ]),
+    ).rejects.toMatchObject({
+      code: 'EEXIST',
+      path: outer,
+    })
+    expect(await readdir(dir)).toEqual(expect.arrayContaining(['next']))
+  } finally {
+    process.umask(before)
+  }
 })
 
 test('a tree is removed and what its links point to is not', async () => {
