@@ -1,7 +1,8 @@
 import { closeSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { isErrno, openProcess } from '@containerd-ts/linux'
-import type { Kept, KeptDescriptors } from './container.js'
+import type { Kept } from './container.js'
+import { inheritKept } from './kept-environment.js'
 import type { Log } from './log.js'
 import type { TaskService } from './task-service.js'
 
@@ -33,15 +34,8 @@ function addressOf(bundle: string): string | undefined {
   }
 }
 
-/** What the daemon has kept of processes while no shim held it, as `{"<pid>":{"process":3,"master":4}}` in the environment. */
 function keptDescriptors(): { take: Kept; closeRest(): void } {
-  const given = new Map<number, KeptDescriptors>()
-  const text = process.env['CONTAINERD_SHIM_KEPT']
-  delete process.env['CONTAINERD_SHIM_KEPT']
-  for (const [pid, descriptors] of Object.entries(
-    text === undefined ? {} : (JSON.parse(text) as Record<string, KeptDescriptors>),
-  ))
-    given.set(Number(pid), descriptors)
+  const given = inheritKept()
   return {
     take: ({ pid, writtenAtMs }) => {
       const found = given.get(pid) ?? {}

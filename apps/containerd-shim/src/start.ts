@@ -14,6 +14,7 @@ import {
   spawn,
 } from '@containerd-ts/linux'
 import type { Flags } from './flags.js'
+import { inheritKept, passOnKept } from './kept-environment.js'
 import { decodeOptions, type RuncOptions } from './runtime-options.js'
 import { socketPath, toAddress } from './socket-address.js'
 import { groupOf } from './spec.js'
@@ -86,17 +87,19 @@ async function startServer(
   if (flags.debug) args.push('-debug')
   const ttrpcAddress = params?.containerdTtrpcAddress
   const ready = createPipe()
+  const kept = passOnKept(inheritKept(), 4)
   const env: Readonly<Record<string, string | undefined>> = {
     ...process.env,
     ...(ttrpcAddress === undefined || ttrpcAddress === '' ? {} : { TTRPC_ADDRESS: ttrpcAddress }),
     GOMAXPROCS: '4',
     OTEL_SERVICE_NAME: `containerd-shim-${flags.id}`,
     CONTAINERD_SHIM_READY_FD: '3',
+    ...kept.env,
   }
   const pid = spawn(process.execPath, {
     args: [...process.execArgv, script, ...args],
     env,
-    stdio: [null, null, null, ready.write],
+    stdio: [null, null, null, ready.write, ...kept.descriptors],
     group: 'process',
   })
   closeSync(ready.write)

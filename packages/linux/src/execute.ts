@@ -7,6 +7,8 @@ import { type SpawnOptions, spawn } from './spawn.js'
 export interface ExecuteOptions extends Omit<SpawnOptions, 'stdio'> {
   /** What the program reads from its standard input. Default: nothing. */
   input?: Uint8Array
+  /** Further descriptors of ours, which the program gets as 3, 4 and so on. They stay the caller's. Default: none. */
+  descriptors?: readonly number[]
   /** Collects standard error apart from standard output. */
   separateErrors?: boolean
   /** Kills the program when aborted; the exit is still awaited. */
@@ -30,7 +32,7 @@ export interface Execution {
  * @throws SystemError when it cannot be started.
  */
 export async function execute(reaper: Reaper, file: string, options: ExecuteOptions = {}): Promise<Execution> {
-  const { input, separateErrors, signal, ...rest } = options
+  const { input, descriptors = [], separateErrors, signal, ...rest } = options
   const output = createMemoryFile('output')
   const opened = [output]
   try {
@@ -38,7 +40,7 @@ export async function execute(reaper: Reaper, file: string, options: ExecuteOpti
     if (separateErrors) opened.push(errors)
     const stdin = input === undefined || input.length === 0 ? null : memoryFileOf(input)
     if (stdin !== null) opened.push(stdin)
-    const pid = spawn(file, { ...rest, stdio: [stdin, output, errors] })
+    const pid = spawn(file, { ...rest, stdio: [stdin, output, errors, ...descriptors] })
     const exit = reaper.wait(pid)
     const kill = () => killQuietly(pid)
     signal?.addEventListener('abort', kill, { once: true })

@@ -1,8 +1,10 @@
-import { closeSync, readFileSync, readlinkSync, writeSync } from 'node:fs'
+import { closeSync, readFileSync, readlinkSync, readSync, writeSync } from 'node:fs'
 import { release, tmpdir } from 'node:os'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import {
+  closeAll,
   createMemoryFile,
+  createPipe,
   createReaper,
   descriptorFrom,
   execute,
@@ -30,6 +32,16 @@ describe('execute', () => {
     expect((await sh('kill -PIPE $$')).status).toBe(141)
     const apart = await sh('echo one; echo two >&2', { separateErrors: true })
     expect([apart.output.toString(), apart.errors.toString()]).toEqual(['one\n', 'two\n'])
+  })
+
+  test('passes on descriptors, and nothing else', async () => {
+    const pipe = createPipe()
+    const { output } = await sh('echo passed >&4; ls /proc/self/fd', { descriptors: [pipe.read, pipe.write] })
+    const passed = Buffer.alloc(16)
+    expect(passed.toString('utf8', 0, readSync(pipe.read, passed))).toBe('passed\n')
+    closeAll([pipe.read, pipe.write])
+    // The last one is that of the directory.
+    expect(output.toString().trim().split('\n')).toEqual(['0', '1', '2', '3', '4', '5'])
   })
 
   test('feeds any amount of input and keeps any amount of output, and does not wait for descendants', async () => {

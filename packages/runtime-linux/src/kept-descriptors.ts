@@ -112,6 +112,19 @@ export interface Handover {
   readonly master?: number
 }
 
+/** Descriptors that a shim shall get from `first` on, and the variable that tells it which they are. */
+export function passOn(
+  handover: readonly Handover[],
+  first: number,
+): { descriptors: number[]; env: Readonly<Record<string, string>> } {
+  if (handover.length === 0) return { descriptors: [], env: {} }
+  const descriptors: number[] = []
+  const place = (fd: number | undefined) => (fd === undefined ? undefined : first + descriptors.push(fd) - 1)
+  // What is undefined is left out of the text.
+  const places = handover.map(({ pid, process, master }) => [pid, { process: place(process), master: place(master) }])
+  return { descriptors, env: { CONTAINERD_SHIM_KEPT: JSON.stringify(Object.fromEntries(places)) } }
+}
+
 /** Opens a pidfd of a process that has just lost its shim; the caller closes it. Without one, the process has ended too. */
 export function tryOpenProcess(pid: number): number | undefined {
   try {

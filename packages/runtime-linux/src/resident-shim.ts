@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { UnknownError } from '@containerd-ts/interface'
 import { createPipe, isServed, type Reaper, raiseOomScore, readToEnd, spawn } from '@containerd-ts/linux'
 import type { Bootstrap } from './bootstrap.js'
-import type { Handover } from './kept-descriptors.js'
+import { type Handover, passOn } from './kept-descriptors.js'
 
 export interface ResidentShim {
   /** Program and first arguments of our shim. */
@@ -52,13 +52,14 @@ async function startServer(options: ResidentShim, socket: string): Promise<void>
   const args = [...first, '-namespace', options.namespace, '-id', options.id, '-address', `unix://${socket}`, '-socket', socket]
   if (options.debug) args.push('-debug')
   const ready = createPipe()
-  const env: Record<string, string | undefined> = {
+  const passed = passOn(options.handover, 4)
+  const env = {
     ...options.env,
     CONTAINERD_SHIM_SCOPE: 'namespace',
     CONTAINERD_SHIM_READY_FD: '3',
+    ...passed.env,
   }
-  const stdio = [null, null, null, ready.write]
-  if (options.handover.length > 0) env['CONTAINERD_SHIM_KEPT'] = JSON.stringify(numbered(options.handover, stdio))
+  const stdio = [null, null, null, ready.write, ...passed.descriptors]
   let exit: Promise<number>
   try {
     const pid = spawn(file, { args, env, cwd: options.cwd, stdio, group: 'session' })
@@ -73,21 +74,4 @@ async function startServer(options: ResidentShim, socket: string): Promise<void>
   }
   const word = (await readToEnd(ready.read)).toString()
   if (word !== 'ok') throw new UnknownError(word === '' ? `the shim ended with status ${await exit}` : word)
-}
-
-/** Adds the descriptors to those that a child gets, and says which they are there. */
-function numbered(
-  handover: readonly Handover[],
-  stdio: (number | null)[],
-): Record<string, { process?: number; master?: number }> {
-  const place = (fd: number | undefined) => (fd === undefined ? undefined : stdio.push(fd) - 1)
-  return Object.fromEntries(
-    handover.map(({ pid, process, master }) => {
-      const [processFd, masterFd] = [place(process), place(master)]
-      return [
-        pid,
-        { ...(processFd === undefined ? {} : { process: processFd }), ...(masterFd === undefined ? {} : { master: masterFd }) },
-      ]
-    }),
-  )
 }

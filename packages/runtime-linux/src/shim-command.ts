@@ -7,13 +7,16 @@ import { type Execution, execute, type Reaper } from '@containerd-ts/linux'
 import { type Bootstrap, parseAnswer } from './bootstrap.js'
 import type { Bundle } from './bundle.js'
 import type { ShimScope } from './config.js'
-import type { Handover } from './kept-descriptors.js'
+import { type Handover, passOn } from './kept-descriptors.js'
 import { startResidentShim } from './resident-shim.js'
 import { isNodeScript, type ShimBinary } from './shim-binary.js'
 
 /** What every shim is told of the daemon. */
 export interface ShimCommands {
-  /** Starts a shim, or has one that runs take over another container. @throws UnknownError `start failed: …` */
+  /**
+   * Starts a shim, or has one that runs take over another container. One of ours gets the descriptors of processes that it takes over,
+   * which stay the caller's. @throws UnknownError `start failed: …`
+   */
   start(
     binary: ShimBinary,
     bundle: Bundle,
@@ -65,6 +68,7 @@ export function createShimCommands(deps: ShimCommandDeps): ShimCommands {
       cwd: options.bundle?.path,
       group: 'process',
       input: options.input,
+      descriptors: options.descriptors,
       separateErrors: options.separateErrors,
       signal: options.signal,
     })
@@ -89,8 +93,10 @@ export function createShimCommands(deps: ShimCommandDeps): ShimCommands {
           handover,
         })
       }
-      const env: Record<string, string> = binary.own ? { CONTAINERD_SHIM_SCOPE: scope } : {}
-      const startWith = (input: Uint8Array) => run(binary, [...flags(bundle), 'start'], { bundle, input, env })
+      const passed = passOn(binary.own ? handover : [], 3)
+      const env: Record<string, string> = binary.own ? { CONTAINERD_SHIM_SCOPE: scope, ...passed.env } : {}
+      const { descriptors } = passed
+      const startWith = (input: Uint8Array) => run(binary, [...flags(bundle), 'start'], { bundle, input, env, descriptors })
       const optionsAlone = options === undefined ? Buffer.alloc(0) : AnyMessage.encode(options).finish()
       const isOld = old.has(binary.path) || /shim-(runc|runhcs)-v1$/.test(binary.path)
       let { status, output } = await startWith(
@@ -126,6 +132,7 @@ export function createShimCommands(deps: ShimCommandDeps): ShimCommands {
 interface RunOptions {
   bundle?: Bundle
   input?: Uint8Array
+  descriptors?: readonly number[]
   env?: Readonly<Record<string, string>>
   separateErrors?: boolean
   signal?: AbortSignal

@@ -26,7 +26,7 @@ import { closeAll, createReaper, holdFifo, makeFifo, type Reaper } from '@contai
 import { silentLogger } from '@containerd-ts/plugin'
 import { serveTtrpc, type TtrpcServer } from '@containerd-ts/ttrpc'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import type { ShimScope } from '../../src/config.js'
+import { type ShimScope, scopes } from '../../src/config.js'
 import type { ShimLimits } from '../../src/limits.js'
 import { createRuntime, type LinuxRuntime } from '../../src/runtime.js'
 import { createShimFinder } from '../../src/shim-binary.js'
@@ -410,8 +410,8 @@ describe.runIf(canRun)('the runtime', () => {
     closeAll([output])
   })
 
-  test('a terminal outlives its shim', async () => {
-    const runtime = await open()
+  test.each(scopes)('a terminal outlives its shim, which serves one %s', async (scope) => {
+    const runtime = await open(60_000, { scope })
     const [stdin, stdout] = ['in', 'out'].map((name) => join(dir, name)) as [string, string]
     for (const path of [stdin, stdout]) makeFifo(path, 0o600)
     const [input, output] = [holdFifo(stdin), holdFifo(stdout)]
