@@ -1,13 +1,14 @@
-import { readFileSync, rmSync, writeSync } from 'node:fs'
+import { readFileSync, writeSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { now } from '@containerd-ts/api'
 import { DeleteResponse } from '@containerd-ts/api/containerd/task/v3/task'
 import { validateIdentifier } from '@containerd-ts/interface'
-import { createReaper, isServed } from '@containerd-ts/linux'
+import { createReaper } from '@containerd-ts/linux'
 import type { Flags } from './flags.js'
 import { unmountRootfs } from './rootfs.js'
 import { createPrograms, createRunc, isGone, readPid } from './runc.js'
 import { readOptions } from './runtime-options.js'
+import { removeDeadSocket } from './socket-address.js'
 
 const killed = 137
 
@@ -32,18 +33,13 @@ export async function cleanUp(flags: Flags): Promise<void> {
   } catch (error) {
     warn('failed to unmount the root filesystem', error)
   }
-  await removeSocket(bundle)
+  const socket = addressIn(bundle)?.replace(/^unix:\/\//, '')
+  if (socket?.startsWith('/')) await removeDeadSocket(socket)
   const response = DeleteResponse.fromPartial({ pid: pidOf(bundle), exitStatus: killed, exitedAt: now() })
   writeSync(1, DeleteResponse.encode(response).finish())
 }
 
-/** Removes the socket that the dead shim listened on, unless another one does. */
-async function removeSocket(bundle: string): Promise<void> {
-  const path = addressIn(bundle)?.replace(/^unix:\/\//, '')
-  if (path?.startsWith('/') && !(await isServed(path))) rmSync(path, { force: true })
-}
-
-/** As this project's daemon, or one before 2.0, has kept it. */
+/** The address of the dead shim, as this project's daemon, or one before 2.0, has kept it. */
 function addressIn(bundle: string): string | undefined {
   try {
     const { address } = JSON.parse(readFileSync(join(bundle, 'bootstrap.json'), 'utf8')) as { address?: unknown }

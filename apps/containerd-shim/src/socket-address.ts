@@ -1,5 +1,7 @@
 import { createHash } from 'node:crypto'
+import { rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { isServed } from '@containerd-ts/linux'
 
 /**
  * The socket of the shim that serves `group` of a namespace: clients such as `ctr shim` compute the same path. The hash keeps it
@@ -14,4 +16,9 @@ export function socketPath(socketDir: string, containerdAddress: string, namespa
 
 export function toAddress(path: string): string {
   return `unix://${path}`
+}
+
+/** Removes the socket of a shim that died, unless another one listens on it. */
+export async function removeDeadSocket(path: string): Promise<void> {
+  if (!(await isServed(path))) rmSync(path, { force: true })
 }

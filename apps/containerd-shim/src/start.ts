@@ -1,5 +1,5 @@
 import { closeSync, mkdirSync, readFileSync, renameSync, symlinkSync, writeFileSync, writeSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { BootstrapParams, BootstrapResult } from '@containerd-ts/api/containerd/runtime/bootstrap/v1/bootstrap'
 import { Any } from '@containerd-ts/api/google/protobuf/any'
 import { addToCgroup } from '@containerd-ts/cgroups'
@@ -15,8 +15,8 @@ import {
 } from '@containerd-ts/linux'
 import type { Flags } from './flags.js'
 import { inheritKept, passOnKept } from './kept-environment.js'
-import { decodeOptions, type RuncOptions } from './runtime-options.js'
-import { socketPath, toAddress } from './socket-address.js'
+import { decodeOptions, type RuncOptions, readOptions } from './runtime-options.js'
+import { removeDeadSocket, socketPath, toAddress } from './socket-address.js'
 import { groupOf } from './spec.js'
 
 const defaultSocketDir = '/run/containerd/s'
@@ -34,12 +34,23 @@ export async function start(flags: Flags, script: string): Promise<void> {
   const input = readStdin()
   const params = bootstrapParams(input, flags.id)
   const socketDir = params?.socketDir ?? process.env['SHIM_SOCKET_DIR'] ?? defaultSocketDir
-  const path = socketPath(socketDir, flags.address, flags.namespace, groupFor(bundle, flags.id))
+  const former = formerSocket()
+  const path = former ?? socketPath(socketDir, flags.address, flags.namespace, groupFor(bundle, flags.id))
   if (Buffer.byteLength(path) >= maxSocketPath) throw new Error(`socket path ${path} is longer than ${maxSocketPath - 1} bytes`)
-  mkdirSync(socketDir, { recursive: true, mode: 0o700 })
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
 
-  if (!(await isServed(path))) await startServer(flags, script, path, params, optionsOf(params, input))
+  if (!(await isServed(path))) {
+    const options = former === undefined ? optionsOf(params, input) : readOptions(bundle)
+    await startServer(flags, script, path, params, options, former !== undefined)
+  }
   answer(bundle, toAddress(path), params)
+}
+
+/** Where the shim listened from which another one shall take over: in the bundles of its containers, that is what they have in common. */
+function formerSocket(): string | undefined {
+  const address = process.env['CONTAINERD_SHIM_ADDRESS']
+  delete process.env['CONTAINERD_SHIM_ADDRESS']
+  return address?.replace(/^unix:\/\//, '')
 }
 
 function groupFor(bundle: string, id: string): string {
@@ -82,6 +93,7 @@ async function startServer(
   path: string,
   params: BootstrapParams | undefined,
   options: RuncOptions | undefined,
+  takesOver: boolean,
 ): Promise<void> {
   const args = ['-namespace', flags.namespace, '-id', flags.id, '-address', toAddress(path), '-socket', path]
   if (flags.debug) args.push('-debug')
@@ -105,11 +117,36 @@ async function startServer(
   closeSync(ready.write)
   const reaper = createReaper({ scope: 'own' })
   const exit = reaper.wait(pid)
-  raiseOomScore(pid, process.ppid)
-  if (env['SCHED_CORE'] !== undefined && env['SCHED_CORE'] !== '') createCoreSchedulingGroup(pid)
-  if (options !== undefined && options.shimCgroup !== '') addToCgroup(options.shimCgroup, pid)
-  const word = (await readToEnd(ready.read)).toString()
-  if (word !== 'ok') throw new Error(word === '' ? `the shim ended with status ${await exit}` : word)
+  try {
+    raiseOomScore(pid, process.ppid)
+    if (env['SCHED_CORE'] !== undefined && env['SCHED_CORE'] !== '') createCoreSchedulingGroup(pid)
+    if (options !== undefined && options.shimCgroup !== '') joinCgroup(options.shimCgroup, pid, takesOver)
+    const word = (await readToEnd(ready.read)).toString()
+    if (word !== 'ok') throw new Error(word === '' ? `the shim ended with status ${await exit}` : word)
+  } catch (error) {
+    // Nobody would ever end it.
+    killQuietly(pid)
+    await exit
+    await removeDeadSocket(path)
+    throw error
+  }
+}
+
+function joinCgroup(path: string, pid: number, takesOver: boolean): void {
+  try {
+    addToCgroup(path, pid)
+  } catch (error) {
+    // It may have been removed with the shim that was in it; what that shim left matters more.
+    if (!takesOver) throw error
+  }
+}
+
+function killQuietly(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL')
+  } catch {
+    // It has ended by itself.
+  }
 }
 
 function answer(bundle: string, address: string, params: BootstrapParams | undefined): void {

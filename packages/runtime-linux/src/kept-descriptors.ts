@@ -112,6 +112,12 @@ export interface Handover {
   readonly master?: number
 }
 
+/** What a shim takes over: the address of the one that is gone, and descriptors of its processes, which stay the caller's. */
+export interface Takeover {
+  readonly address: string
+  readonly handover: readonly Handover[]
+}
+
 /** Descriptors that a shim shall get from `first` on, and the variable that tells it which they are. */
 export function passOn(
   handover: readonly Handover[],

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { closeSync, mkdirSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { UnknownError } from '@containerd-ts/interface'
 import { createPipe, isServed, type Reaper, raiseOomScore, readToEnd, spawn } from '@containerd-ts/linux'
 import type { Bootstrap } from './bootstrap.js'
@@ -23,9 +23,25 @@ export interface ResidentShim {
   handover: readonly Handover[]
 }
 
+/** Who asks for resident shims, and where these listen. */
+export type ResidentPlace = Pick<ResidentShim, 'namespace' | 'daemonAddress' | 'socketDir'>
+
 const defaultSocketDir = '/run/containerd/s'
 // No identifier has a slash, so this is no container's id.
 const residentGroup = '/resident'
+
+/** The socket of the resident shim of a namespace. */
+function socketOf({ namespace, daemonAddress, socketDir }: ResidentPlace): string {
+  const name = createHash('sha256')
+    .update(join(daemonAddress, namespace, residentGroup))
+    .digest('hex')
+  return join(socketDir === '' ? defaultSocketDir : socketDir, name)
+}
+
+/** The address of the resident shim of a namespace, whether it runs or not. */
+export function residentAddress(place: ResidentPlace): string {
+  return `unix://${socketOf(place)}`
+}
 
 /**
  * Our own shim for a whole namespace: the one that runs, or a new one. The `start` action would come to the same, but it is a Node
@@ -34,17 +50,12 @@ const residentGroup = '/resident'
  * @throws UnknownError with the shim's words.
  */
 export async function startResidentShim(options: ResidentShim): Promise<Bootstrap> {
-  const { namespace, daemonAddress } = options
-  const socketDir = options.socketDir === '' ? defaultSocketDir : options.socketDir
-  const name = createHash('sha256')
-    .update(join(daemonAddress, namespace, residentGroup))
-    .digest('hex')
-  const socket = join(socketDir, name)
+  const socket = socketOf(options)
   if (!(await isServed(socket))) {
-    mkdirSync(socketDir, { recursive: true, mode: 0o700 })
+    mkdirSync(dirname(socket), { recursive: true, mode: 0o700 })
     await startServer(options, socket)
   }
-  return { version: 3, address: `unix://${socket}`, protocol: 'ttrpc' }
+  return { version: 3, address: residentAddress(options), protocol: 'ttrpc' }
 }
 
 async function startServer(options: ResidentShim, socket: string): Promise<void> {

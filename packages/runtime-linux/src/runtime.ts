@@ -43,7 +43,7 @@ import {
   wantsMappedMounts,
 } from './bundle.js'
 import type { ShimScope } from './config.js'
-import { createKeptDescriptors, type Handover, type KeptDescriptors, tryOpenProcess } from './kept-descriptors.js'
+import { createKeptDescriptors, type Handover, type KeptDescriptors, type Takeover, tryOpenProcess } from './kept-descriptors.js'
 import type { ShimLimits } from './limits.js'
 import { createProcessTable, type ProcessTable } from './process-table.js'
 import type { ShimBinary } from './shim-binary.js'
@@ -222,17 +222,11 @@ class Runtime implements LinuxRuntime {
   }
 
   /** A shim for the bundle, one that serves the whole namespace where that is possible. Counts as its use. */
-  async #shimFor(
-    binary: ShimBinary,
-    bundle: Bundle,
-    options: Any | undefined,
-    handover: readonly Handover[] = [],
-  ): Promise<Shim> {
-    // A shim in a cgroup of the container's choice serves that container only.
-    const scope = this.#deps.scope === 'namespace' && wantsShimCgroup(options) ? 'sandbox' : this.#deps.scope
+  async #shimFor(binary: ShimBinary, bundle: Bundle, options: Any | undefined, takeover?: Takeover): Promise<Shim> {
+    const scope = takeover === undefined ? this.#scopeFor(options) : this.#scopeAt(bundle.namespace, takeover.address)
     const start = async () => {
       try {
-        const bootstrap = await this.#deps.commands.start(binary, bundle, options, scope, handover)
+        const bootstrap = await this.#deps.commands.start(binary, bundle, options, scope, takeover)
         const shim = this.#watch(await this.#pool.connect(bundle.namespace, bootstrap))
         if (binary.own) await this.#greet(shim, bundle.id)
         return shim
@@ -242,6 +236,17 @@ class Runtime implements LinuxRuntime {
     }
     if (binary.own && scope === 'namespace') return this.#use.resident(bundle.namespace, start)
     return this.#use.enter(await start())
+  }
+
+  #scopeFor(options: Any | undefined): ShimScope {
+    // A shim in a cgroup of the container's choice serves that container only.
+    return this.#deps.scope === 'namespace' && wantsShimCgroup(options) ? 'sandbox' : this.#deps.scope
+  }
+
+  /** What a shim at an address is for, which need not be as it is configured now. */
+  #scopeAt(namespace: string, address: string): ShimScope {
+    if (address === this.#deps.commands.residentAddress(namespace)) return 'namespace'
+    return this.#deps.scope === 'namespace' ? 'sandbox' : this.#deps.scope
   }
 
   /** Undoes a create that failed; nobody has heard of the task, and nobody shall. */
@@ -256,7 +261,8 @@ class Runtime implements LinuxRuntime {
       } else {
         await this.#use.leave(shim)
         // The next shim may have found it; what it does not know, nobody does.
-        const next = binary.own ? await this.#shimFor(binary, bundle, undefined).catch(() => undefined) : undefined
+        const takeover = { address: shim.address, handover: [] }
+        const next = binary.own ? await this.#shimFor(binary, bundle, undefined, takeover).catch(() => undefined) : undefined
         if (next !== undefined) await this.#removeFrom(next, bundle)
         await this.#deps.commands.delete(binary, bundle).catch(() => {})
       }
@@ -565,7 +571,7 @@ class Runtime implements LinuxRuntime {
     const { id, namespace } = task.bundle
     let next: Shim | undefined
     try {
-      next = await this.#shimFor(task.binary, task.bundle, undefined, handover)
+      next = await this.#shimFor(task.binary, task.bundle, undefined, { address: task.shim.address, handover })
       const state = stateOf(id, await next.tasks.state({ id, execId: '' }, { timeoutMs: this.#deps.limits.state }))
       for (const exec of task.pending.values()) await next.tasks.exec({ id, ...exec }, { timeoutMs: this.#deps.limits.state })
       task.shim = next
@@ -759,7 +765,7 @@ class Runtime implements LinuxRuntime {
         return undefined
       }
       log.info('the shim of a bundle is gone, another takes over', { error })
-      return this.#shimFor(binary, bundle, undefined).catch((failure: unknown) => {
+      return this.#shimFor(binary, bundle, undefined, { address: bootstrap.address, handover: [] }).catch((failure: unknown) => {
         log.warn('no other shim takes over, cleaning up', { error: failure })
         return undefined
       })

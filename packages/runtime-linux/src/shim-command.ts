@@ -7,23 +7,20 @@ import { type Execution, execute, type Reaper } from '@containerd-ts/linux'
 import { type Bootstrap, parseAnswer } from './bootstrap.js'
 import type { Bundle } from './bundle.js'
 import type { ShimScope } from './config.js'
-import { type Handover, passOn } from './kept-descriptors.js'
-import { startResidentShim } from './resident-shim.js'
+import { passOn, type Takeover } from './kept-descriptors.js'
+import { residentAddress, startResidentShim } from './resident-shim.js'
 import { isNodeScript, type ShimBinary } from './shim-binary.js'
 
 /** What every shim is told of the daemon. */
 export interface ShimCommands {
   /**
-   * Starts a shim, or has one that runs take over another container. One of ours gets the descriptors of processes that it takes over,
-   * which stay the caller's. @throws UnknownError `start failed: …`
+   * Starts a shim, or has one that runs serve another container. One of ours takes over what another has left, at its address.
+   *
+   * @throws UnknownError `start failed: …`
    */
-  start(
-    binary: ShimBinary,
-    bundle: Bundle,
-    options: Any | undefined,
-    scope: ShimScope,
-    handover?: readonly Handover[],
-  ): Promise<Bootstrap>
+  start(binary: ShimBinary, bundle: Bundle, options: Any | undefined, scope: ShimScope, takeover?: Takeover): Promise<Bootstrap>
+  /** Where the shim listens that serves a whole namespace. */
+  residentAddress(namespace: string): string
   /** Clears away what a dead shim left of a container. @throws UnknownError */
   delete(binary: ShimBinary, bundle: Bundle): Promise<TaskExit>
   /** Asks a shim about itself: a serialized RuntimeInfo. @throws UnknownError */
@@ -80,7 +77,8 @@ export function createShimCommands(deps: ShimCommandDeps): ShimCommands {
   ]
 
   return {
-    start: async (binary, bundle, options, scope, handover = []) => {
+    residentAddress: (namespace) => residentAddress({ namespace, daemonAddress: deps.address, socketDir: deps.socketDir }),
+    start: async (binary, bundle, options, scope, takeover) => {
       if (binary.own && scope === 'namespace') {
         return startResidentShim({
           ...deps,
@@ -90,12 +88,12 @@ export function createShimCommands(deps: ShimCommandDeps): ShimCommands {
           daemonAddress: deps.address,
           cwd: bundle.path,
           env: environment(bundle),
-          handover,
+          handover: takeover?.handover ?? [],
         })
       }
-      const passed = passOn(binary.own ? handover : [], 3)
-      const env: Record<string, string> = binary.own ? { CONTAINERD_SHIM_SCOPE: scope, ...passed.env } : {}
-      const { descriptors } = passed
+      const { descriptors, env: kept } = passOn(takeover?.handover ?? [], 3)
+      const former = takeover === undefined ? {} : { CONTAINERD_SHIM_ADDRESS: takeover.address, ...kept }
+      const env: Record<string, string> = binary.own ? { CONTAINERD_SHIM_SCOPE: scope, ...former } : {}
       const startWith = (input: Uint8Array) => run(binary, [...flags(bundle), 'start'], { bundle, input, env, descriptors })
       const optionsAlone = options === undefined ? Buffer.alloc(0) : AnyMessage.encode(options).finish()
       const isOld = old.has(binary.path) || /shim-(runc|runhcs)-v1$/.test(binary.path)

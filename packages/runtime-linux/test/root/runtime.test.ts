@@ -10,6 +10,7 @@ import {
   readFileSync,
   readlinkSync,
   readSync,
+  rmdirSync,
   rmSync,
   symlinkSync,
   writeSync,
@@ -20,6 +21,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import type { Any } from '@containerd-ts/api'
 import { TaskExit } from '@containerd-ts/api/containerd/events/task'
+import { Options } from '@containerd-ts/api/containerd/runc/v1/options'
 import { EventsDefinition } from '@containerd-ts/api/containerd/services/events/ttrpc/v1/events'
 import { background, type Context, type CreateTask, type Envelope, type MonitoredTask } from '@containerd-ts/interface'
 import { closeAll, createReaper, holdFifo, makeFifo, type Reaper } from '@containerd-ts/linux'
@@ -439,6 +441,46 @@ describe.runIf(canRun)('the runtime', () => {
     closeAll([input, output])
   })
 
+  test.each([
+    ['container', 'namespace'],
+    ['namespace', 'container'],
+  ] as const)('a daemon finds what was left by a dead shim of another scope: %s, now %s', async (before, now) => {
+    const runtime = await open(60_000, { scope: before })
+    await runtime.create(ctx, taskOf('a', ['sleep', '100']))
+    await runtime.start(ctx, 'a', '')
+    await runtime.close()
+    for (const shimPid of shims()) process.kill(shimPid, 'SIGKILL')
+    const next = await open(60_000, { scope: now })
+    expect((await next.pids(ctx, 'a')).length).toBe(1)
+    await next.kill(ctx, 'a', '', 9, false)
+    await next.wait(ctx, 'a', '')
+    await next.delete(ctx, 'a', '')
+  })
+
+  test('a shim in a cgroup of its own is replaced, too, and is no leftover when there is no such cgroup', async () => {
+    const runtime = await open()
+    const name = `/${basename(dir)}-shims`
+    const value = Options.encode(Options.fromPartial({ shimCgroup: name })).finish()
+    const task = taskOf('a', ['sleep', '100'], { options: { typeUrl: 'containerd.runc.v1.Options', value } })
+    await expect(runtime.create(ctx, task)).rejects.toThrow(`cgroup "${name}" does not exist`)
+    expect(shims()).toEqual([])
+    const cgroup = join('/sys/fs/cgroup', existsSync('/sys/fs/cgroup/memory') ? 'memory' : '', name)
+    mkdirSync(cgroup)
+    try {
+      await runtime.create(ctx, task)
+      await runtime.start(ctx, 'a', '')
+      for (const shimPid of shims()) process.kill(shimPid, 'SIGKILL')
+      await expect.poll(async () => (await runtime.pids(ctx, 'a')).length).toBe(1)
+      expect(readFileSync(join(cgroup, 'cgroup.procs'), 'utf8').trim().split('\n').map(Number)).toEqual(shims())
+      await runtime.kill(ctx, 'a', '', 9, false)
+      await runtime.wait(ctx, 'a', '')
+      await runtime.delete(ctx, 'a', '')
+      await expect.poll(shims).toEqual([])
+    } finally {
+      await expect.poll(() => tryRemove(cgroup)).toBe(true)
+    }
+  })
+
   test('a shim that hangs delays nobody but its own containers', async () => {
     const runtime = await open(60_000, { state: 3000, operation: 3000, load: 3000, scope: 'container' })
     for (const id of ['hangs', 'works']) {
@@ -604,6 +646,16 @@ function processesOf(dir: string): number[] {
 function isAlive(pid: number): boolean {
   try {
     return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))
+  } catch {
+    return false
+  }
+}
+
+/** A cgroup stays busy for a moment after its last process. */
+function tryRemove(cgroup: string): boolean {
+  try {
+    rmdirSync(cgroup)
+    return true
   } catch {
     return false
   }
