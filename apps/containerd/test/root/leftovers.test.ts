@@ -1,5 +1,5 @@
 import { closeSync, constants, openSync, readdirSync, readlinkSync } from 'node:fs'
-import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { chmod, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -66,11 +66,17 @@ describe.runIf(process.getuid?.() === 0)('after the deletion of everything', () 
     const id = 'host'
     await createBare(containerd, { id, rootfs, spec: spec(id) })
     await containerd.tasks.start({ containerId: id })
-    for (const kind of execs) if (kind !== 'outlived') await exec(id, kind)
-    const before = await settled()
-    for (let round = 0; round < 5; round++) for (const kind of execs) if (kind !== 'outlived') await exec(id, kind)
-    await expectToBe(before)
-    await end(id)
+    try {
+      const all = async () => {
+        for (const kind of execs) if (kind !== 'outlived') await exec(id, kind)
+      }
+      await all()
+      const before = await settled()
+      for (let round = 0; round < 5; round++) await all()
+      await expectToBe(before)
+    } finally {
+      await end(id)
+    }
   })
 
   function spec(id: string, terminal = false): object {
@@ -150,7 +156,6 @@ describe.runIf(process.getuid?.() === 0)('after the deletion of everything', () 
     if (kind === 'file') return { paths: { ...nowhere, stdout: `file://${join(dir, 'output')}` }, ...nothing }
     if (kind === 'logger') return { paths: { ...nowhere, stdout: `binary://${join(dir, 'logger')}` }, ...nothing }
     const at = await mkdtemp(join(dir, 'fifos-'))
-    await mkdir(at, { recursive: true })
     const [stdin, stdout, stderr] = ['stdin', 'stdout', 'stderr'].map((name) => join(at, name)) as [string, string, string]
     const fds = [stdin, stdout, stderr].map((path) => {
       makeFifo(path, 0o700)
