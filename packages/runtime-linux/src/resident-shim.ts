@@ -14,6 +14,8 @@ export interface ResidentShim {
   id: string
   /** The daemon's gRPC socket, which tells the shims of several daemons apart. */
   daemonAddress: string
+  /** Of the shim: one of another release goes on with what it has, and gets nothing new. */
+  release: string
   socketDir: string
   cwd: string
   env: Readonly<Record<string, string | undefined>>
@@ -24,16 +26,16 @@ export interface ResidentShim {
 }
 
 /** Who asks for resident shims, and where these listen. */
-export type ResidentPlace = Pick<ResidentShim, 'namespace' | 'daemonAddress' | 'socketDir'>
+export type ResidentPlace = Pick<ResidentShim, 'namespace' | 'daemonAddress' | 'release' | 'socketDir'>
 
 const defaultSocketDir = '/run/containerd/s'
 // No identifier has a slash, so this is no container's id.
 const residentGroup = '/resident'
 
 /** The socket of the resident shim of a namespace. */
-function socketOf({ namespace, daemonAddress, socketDir }: ResidentPlace): string {
+function socketOf({ namespace, daemonAddress, release, socketDir }: ResidentPlace): string {
   const name = createHash('sha256')
-    .update(join(daemonAddress, namespace, residentGroup))
+    .update(join(daemonAddress, namespace, residentGroup, release))
     .digest('hex')
   return join(socketDir === '' ? defaultSocketDir : socketDir, name)
 }

@@ -1,3 +1,4 @@
+import { basename } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Any, now, packAny, zeroTimestamp } from '@containerd-ts/api'
 import { TaskDelete, TaskExit as TaskExitEvent } from '@containerd-ts/api/containerd/events/task'
@@ -46,7 +47,7 @@ import type { ShimScope } from './config.js'
 import { createKeptDescriptors, type Handover, type KeptDescriptors, type Takeover, tryOpenProcess } from './kept-descriptors.js'
 import type { ShimLimits } from './limits.js'
 import { createProcessTable, type ProcessTable } from './process-table.js'
-import type { ShimBinary } from './shim-binary.js'
+import { ownShimName, type ShimBinary } from './shim-binary.js'
 import type { ShimCommands } from './shim-command.js'
 import { openShimLog, type ShimLog } from './shim-log.js'
 import { createShimPool, type Shim, type ShimPool, type ShimTasks } from './shim-pool.js'
@@ -223,7 +224,7 @@ class Runtime implements LinuxRuntime {
 
   /** A shim for the bundle, one that serves the whole namespace where that is possible. Counts as its use. */
   async #shimFor(binary: ShimBinary, bundle: Bundle, options: Any | undefined, takeover?: Takeover): Promise<Shim> {
-    const scope = takeover === undefined ? this.#scopeFor(options) : this.#scopeAt(bundle.namespace, takeover.address)
+    const scope = takeover === undefined ? this.#scopeFor(options) : this.#scopeAt(binary, bundle.namespace, takeover.address)
     const start = async () => {
       try {
         const bootstrap = await this.#deps.commands.start(binary, bundle, options, scope, takeover)
@@ -244,8 +245,8 @@ class Runtime implements LinuxRuntime {
   }
 
   /** What a shim at an address is for, which need not be as it is configured now. */
-  #scopeAt(namespace: string, address: string): ShimScope {
-    if (address === this.#deps.commands.residentAddress(namespace)) return 'namespace'
+  #scopeAt(binary: ShimBinary, namespace: string, address: string): ShimScope {
+    if (address === this.#deps.commands.residentAddress(binary, namespace)) return 'namespace'
     return this.#deps.scope === 'namespace' ? 'sandbox' : this.#deps.scope
   }
 
@@ -773,8 +774,9 @@ class Runtime implements LinuxRuntime {
   }
 
   #binaryAt(path: string | undefined): ShimBinary {
-    const own = this.#deps.findShim('')
-    return path === undefined || path === own.path ? own : this.#deps.findShim(path)
+    // Whatever release of ours it was and wherever that stood: it may be gone by now, and the present one takes over from it.
+    const ours = path === undefined || basename(path) === ownShimName
+    return this.#deps.findShim(ours ? '' : path)
   }
 
   /** Asks a shim, once, whether it is there, and which process it is. */

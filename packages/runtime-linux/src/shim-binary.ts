@@ -1,4 +1,4 @@
-import { accessSync, closeSync, constants, existsSync, openSync, readSync, realpathSync } from 'node:fs'
+import { accessSync, closeSync, constants, existsSync, openSync, readFileSync, readSync, realpathSync } from 'node:fs'
 import { delimiter, dirname, join, resolve } from 'node:path'
 import { FailedPreconditionError, InvalidArgumentError, NotFoundError } from '@containerd-ts/interface'
 import { findExecutable } from '@containerd-ts/linux'
@@ -9,7 +9,12 @@ export interface ShimBinary {
   readonly path: string
   /** True for our own shim, which may serve a whole namespace. */
   readonly own: boolean
+  /** Tells one release of our own shim from the next: after an upgrade new containers get the new one. */
+  readonly release: string
 }
+
+/** The file name of our own shim. */
+export const ownShimName = 'containerd-shim'
 
 const ownNames: ReadonlySet<string> = new Set(['', 'io.containerd.runc.v2', 'io.containerd.runtime.v1.linux'])
 
@@ -28,24 +33,45 @@ export function createShimFinder(configured: string): (runtime: string) => ShimB
 function findShim(runtime: string, configured: string): ShimBinary {
   if (ownNames.has(runtime)) {
     const path = findOwnShim(configured)
-    return { path, own: isNodeScript(path) }
+    return shimAt(path)
   }
   if (runtime.startsWith('/')) {
     if (!existsSync(runtime))
       throw new InvalidArgumentError(`invalid custom binary path: stat ${runtime}: no such file or directory`)
-    return { path: runtime, own: false }
+    return foreign(runtime)
   }
   const name = shimName(runtime)
   const here = resolve(name)
-  for (const candidate of [here, join(daemonDir(), name)]) if (isExecutable(candidate)) return { path: candidate, own: false }
+  for (const candidate of [here, join(daemonDir(), name)]) if (isExecutable(candidate)) return foreign(candidate)
   try {
-    return { path: findExecutable(name), own: false }
+    return foreign(findExecutable(name))
   } catch (cause) {
     throw new NotFoundError(
       `runtime ${JSON.stringify(runtime)} binary not installed ${JSON.stringify(name)}: file does not exist`,
       { cause },
     )
   }
+}
+
+/** The shim at a path where our own is expected. */
+function shimAt(path: string): ShimBinary {
+  return isNodeScript(path) ? { path, own: true, release: releaseOf(path) } : foreign(path)
+}
+
+function foreign(path: string): ShimBinary {
+  return { path, own: false, release: '' }
+}
+
+function releaseOf(path: string): string {
+  const file = realpathSync(path)
+  let version: unknown
+  try {
+    const manifest: unknown = JSON.parse(readFileSync(join(dirname(file), '../package.json'), 'utf8'))
+    if (typeof manifest === 'object' && manifest !== null && 'version' in manifest) version = manifest.version
+  } catch {
+    // Installed without its package: the place must do.
+  }
+  return `${file}@${version}`
 }
 
 /** `io.containerd.foo.v1` is served by `containerd-shim-foo-v1`. */
@@ -68,14 +94,14 @@ function findOwnShim(configured: string): string {
   }
   const beside = daemonDir()
   const candidates = [
-    join(beside, 'containerd-shim'),
+    join(beside, ownShimName),
     // In a workspace or an installation from npm, the shim is a package of its own.
-    join(beside, '../../containerd-shim/bin/containerd-shim'),
+    join(beside, '../../containerd-shim/bin', ownShimName),
   ]
   for (const candidate of candidates) if (isExecutable(candidate)) return candidate
   // Systems with the Go containerd have a program of that name, which speaks another protocol.
   for (const dir of (process.env['PATH'] ?? '').split(delimiter)) {
-    const candidate = join(dir, 'containerd-shim')
+    const candidate = join(dir, ownShimName)
     if (dir !== '' && isExecutable(candidate) && isNodeScript(candidate)) return candidate
   }
   throw new NotFoundError('runtime "io.containerd.runc.v2" binary not installed "containerd-shim": file does not exist')

@@ -20,7 +20,7 @@ export interface ShimCommands {
    */
   start(binary: ShimBinary, bundle: Bundle, options: Any | undefined, scope: ShimScope, takeover?: Takeover): Promise<Bootstrap>
   /** Where the shim listens that serves a whole namespace. */
-  residentAddress(namespace: string): string
+  residentAddress(binary: ShimBinary, namespace: string): string
   /** Clears away what a dead shim left of a container. @throws UnknownError */
   delete(binary: ShimBinary, bundle: Bundle): Promise<TaskExit>
   /** Asks a shim about itself: a serialized RuntimeInfo. @throws UnknownError */
@@ -77,7 +77,8 @@ export function createShimCommands(deps: ShimCommandDeps): ShimCommands {
   ]
 
   return {
-    residentAddress: (namespace) => residentAddress({ namespace, daemonAddress: deps.address, socketDir: deps.socketDir }),
+    residentAddress: ({ release }, namespace) =>
+      residentAddress({ namespace, daemonAddress: deps.address, release, socketDir: deps.socketDir }),
     start: async (binary, bundle, options, scope, takeover) => {
       if (binary.own && scope === 'namespace') {
         return startResidentShim({
@@ -86,6 +87,7 @@ export function createShimCommands(deps: ShimCommandDeps): ShimCommands {
           namespace: bundle.namespace,
           id: bundle.id,
           daemonAddress: deps.address,
+          release: binary.release,
           cwd: bundle.path,
           env: environment(bundle),
           handover: takeover?.handover ?? [],

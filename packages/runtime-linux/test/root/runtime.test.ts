@@ -13,6 +13,7 @@ import {
   rmdirSync,
   rmSync,
   symlinkSync,
+  writeFileSync,
   writeSync,
 } from 'node:fs'
 import { release, tmpdir } from 'node:os'
@@ -73,7 +74,7 @@ describe.runIf(canRun)('the runtime', () => {
 
   const open = async (
     idleMs = 60_000,
-    { scope = 'namespace', ...changedLimits }: Partial<ShimLimits> & { scope?: ShimScope } = {},
+    { scope = 'namespace', program = shim, ...changedLimits }: Partial<ShimLimits> & { scope?: ShimScope; program?: string } = {},
     recovering?: Promise<void>[],
   ): Promise<LinuxRuntime> => {
     const commands = createShimCommands({
@@ -106,7 +107,7 @@ describe.runIf(canRun)('the runtime', () => {
           return commands.start(...args)
         },
       },
-      findShim: createShimFinder(shim),
+      findShim: createShimFinder(program),
       scope,
       idleMs,
       limits: { ...limits, ...changedLimits },
@@ -374,6 +375,48 @@ describe.runIf(canRun)('the runtime', () => {
     await second.kill(ctx, 'lives', '', 9, false)
     expect(await second.wait(ctx, 'lives', '')).toMatchObject({ exitStatus: known(137) })
     for (const id of ['lives', 'ends']) await second.delete(ctx, id, '')
+  })
+
+  test('an upgrade leaves running what runs, and starts what is new with what is new', async () => {
+    const install = (version: string) => {
+      const home = join(dir, version)
+      for (const part of ['bin', 'dist']) cpSync(join(shim, '../..', part), join(home, part), { recursive: true })
+      symlinkSync(join(shim, '../../node_modules'), join(home, 'node_modules'))
+      writeFileSync(join(home, 'package.json'), JSON.stringify({ version }))
+      return { home, program: join(home, 'bin/containerd-shim') }
+    }
+    const [former, latter] = [install('0.0.1'), install('0.0.2')]
+    const before = await open(60_000, { program: former.program })
+    const pid = await before.create(ctx, taskOf('a', ['sh', '-c', 'trap "exit 17" TERM; while :; do sleep 0.05; done']))
+    await before.start(ctx, 'a', '')
+    await before.create(ctx, taskOf('unstarted', ['sh', '-c', 'exit 18']))
+    await before.close()
+    rmSync(former.home, { recursive: true })
+    const [old = 0] = shims()
+
+    const after = await open(60_000, { program: latter.program })
+    expect(await after.state(ctx, 'a', '')).toMatchObject({ pid, status: 'running' })
+    await after.exec(ctx, 'a', execOf('exec', ['sh', '-c', 'exit 19']))
+    await after.start(ctx, 'a', 'exec')
+    expect(await after.wait(ctx, 'a', 'exec')).toMatchObject({ exitStatus: 19 })
+    await after.create(ctx, taskOf('b', ['sleep', '100']))
+    await after.start(ctx, 'b', '')
+    expect(shims().length).toBe(2)
+    expect(existsSync(`/proc/${old}/exe`)).toBe(true)
+
+    // What the old one had is the new one's when it dies.
+    process.kill(old, 'SIGKILL')
+    await expect.poll(async () => (await after.pids(ctx, 'a')).map((process) => process.pid)).toContain(pid)
+    expect(await after.state(ctx, 'unstarted', '')).toMatchObject({ status: 'created' })
+    const waits = [after.wait(ctx, 'a', ''), after.wait(ctx, 'unstarted', '')]
+    await after.kill(ctx, 'a', '', 15, false)
+    await after.start(ctx, 'unstarted', '')
+    expect((await Promise.all(waits)).map(({ exitStatus }) => exitStatus)).toEqual([known(17), known(18)])
+    await after.kill(ctx, 'b', '', 9, false)
+    expect(await after.wait(ctx, 'b', '')).toMatchObject({ exitStatus: 137 })
+    for (const id of ['a', 'b', 'unstarted']) await after.delete(ctx, id, '')
+    await expect.poll(() => shims().length).toBe(1)
+    expect(heard.filter(({ by }) => by === 'daemon')).toEqual([])
   })
 
   test('stdin stays open without a client while shims come and go, until its end is asked for', async () => {
