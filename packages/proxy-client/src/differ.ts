@@ -1,6 +1,6 @@
 import { DiffDefinition } from '@containerd-ts/api/containerd/services/diff/v1/diff'
 import type { Descriptor as WireDescriptor } from '@containerd-ts/api/containerd/types/descriptor'
-import { DataLossError, type Descriptor, type Differ } from '@containerd-ts/interface'
+import { DataLossError, type Descriptor, type Differ, fromWireDescriptor, toWireDescriptor } from '@containerd-ts/interface'
 import { answer, type ProxyConnection } from './connection.js'
 
 /** A differ that another process serves. That process reads and writes layers in a content store of its own choice. */
@@ -8,7 +8,7 @@ export function createRemoteDiffer(connection: ProxyConnection): Differ {
   const service = connection.service(DiffDefinition)
   return {
     async apply(ctx, descriptor, mounts, { payloads = {}, syncFs = false } = {}) {
-      const request = { diff: toWire(descriptor), mounts: [...mounts], payloads: { ...payloads }, syncFs }
+      const request = { diff: toWireDescriptor(descriptor), mounts: [...mounts], payloads: { ...payloads }, syncFs }
       return fromWire((await answer(ctx, (options) => service.apply(request, options))).applied)
     },
     async compare(ctx, lower, upper, { mediaType = '', ref = '', labels = {}, sourceDateEpoch } = {}) {
@@ -18,12 +18,7 @@ export function createRemoteDiffer(connection: ProxyConnection): Differ {
   }
 }
 
-function toWire({ mediaType, digest, sizeBytes, annotations }: Descriptor): WireDescriptor {
-  return { mediaType, digest, size: sizeBytes, annotations: { ...annotations } }
-}
-
 function fromWire(descriptor: WireDescriptor | undefined): Descriptor {
   if (descriptor === undefined) throw new DataLossError('the differ answered without a descriptor')
-  const { mediaType, digest, size, annotations } = descriptor
-  return { mediaType, digest, sizeBytes: size, annotations }
+  return fromWireDescriptor(descriptor)
 }

@@ -1,6 +1,13 @@
 import { zeroTimestamp } from '@containerd-ts/api'
 import { ImagesDefinition, type Image as WireImage } from '@containerd-ts/api/containerd/services/images/v1/images'
-import { type Image, type ImageStore, type ImageWrite, NotFoundError } from '@containerd-ts/interface'
+import {
+  fromWireDescriptor,
+  type Image,
+  type ImageStore,
+  type ImageWrite,
+  NotFoundError,
+  toWireDescriptor,
+} from '@containerd-ts/interface'
 import { answer, type ProxyConnection } from './connection.js'
 
 /** The images of a daemon. */
@@ -31,13 +38,12 @@ export function createRemoteImageStore(connection: ProxyConnection): ImageStore 
   }
 }
 
-function toWire({ name, labels, target: { mediaType, digest, sizeBytes, annotations } }: ImageWrite) {
-  return { name, labels: { ...labels }, target: { mediaType, digest, size: sizeBytes, annotations: { ...annotations } } }
+function toWire({ name, labels, target }: ImageWrite) {
+  return { name, labels: { ...labels }, target: toWireDescriptor(target) }
 }
 
 function fromWire(image: WireImage | undefined, name: string): Image {
   if (image === undefined) throw new NotFoundError(`image ${name}`)
   const { labels, target, createdAt = zeroTimestamp, updatedAt = zeroTimestamp } = image
-  const { mediaType = '', digest = '', size = 0, annotations = {} } = target ?? {}
-  return { name: image.name, labels, target: { mediaType, digest, sizeBytes: size, annotations }, createdAt, updatedAt }
+  return { name: image.name, labels, target: fromWireDescriptor(target), createdAt, updatedAt }
 }

@@ -1,12 +1,12 @@
 import { DiffDefinition } from '@containerd-ts/api/containerd/services/diff/v1/diff'
-import type { Descriptor as WireDescriptor } from '@containerd-ts/api/containerd/types/descriptor'
 import {
   type BoundService,
   bindService,
   type Context,
-  type Descriptor,
   type Differ,
+  fromWireDescriptor,
   InvalidArgumentError,
+  toWireDescriptor,
 } from '@containerd-ts/interface'
 
 /** What a Diff service serves. */
@@ -22,11 +22,11 @@ export function diffServiceOf({ differ, authorize = () => {} }: DiffServiceOptio
     async apply(ctx, request) {
       authorize(ctx)
       if (request.diff === undefined) throw new InvalidArgumentError('diff must be set')
-      const applied = await differ.apply(ctx, fromWire(request.diff), request.mounts, {
+      const applied = await differ.apply(ctx, fromWireDescriptor(request.diff), request.mounts, {
         payloads: request.payloads,
         syncFs: request.syncFs,
       })
-      return { applied: toWire(applied) }
+      return { applied: toWireDescriptor(applied) }
     },
     async diff(ctx, request) {
       authorize(ctx)
@@ -36,15 +36,7 @@ export function diffServiceOf({ differ, authorize = () => {} }: DiffServiceOptio
         ...(request.ref !== '' && { ref: request.ref }),
         ...(request.sourceDateEpoch && { sourceDateEpoch: request.sourceDateEpoch }),
       })
-      return { diff: toWire(descriptor) }
+      return { diff: toWireDescriptor(descriptor) }
     },
   })
-}
-
-function fromWire({ mediaType, digest, size, annotations }: WireDescriptor): Descriptor {
-  return { mediaType, digest, sizeBytes: size, annotations }
-}
-
-function toWire({ mediaType, digest, sizeBytes, annotations }: Descriptor): WireDescriptor {
-  return { mediaType, digest, size: sizeBytes, annotations: { ...annotations } }
 }

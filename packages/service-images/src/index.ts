@@ -2,11 +2,13 @@
 import { ImagesDefinition, type Image as WireImage } from '@containerd-ts/api/containerd/services/images/v1/images'
 import {
   bindService,
+  fromWireDescriptor,
   type Image,
   type ImageWrite,
   InvalidArgumentError,
   requireNamespace,
   type Timestamp,
+  toWireDescriptor,
 } from '@containerd-ts/interface'
 import { PluginType, type Registration, register } from '@containerd-ts/plugin'
 
@@ -55,21 +57,19 @@ export const imagesService: Registration<typeof PluginType.GRPC> = {
 
 function fromWire(image: WireImage | undefined, sourceDateEpoch: Timestamp | undefined): ImageWrite {
   if (image === undefined || image.name === '') throw new InvalidArgumentError('Image.Name required')
-  const { mediaType = '', digest = '', size = 0, annotations = {} } = image.target ?? {}
   return {
     name: image.name,
     labels: image.labels,
-    target: { mediaType, digest, sizeBytes: size, annotations },
+    target: fromWireDescriptor(image.target),
     ...(sourceDateEpoch && { sourceDateEpoch }),
   }
 }
 
 function toWire({ name, labels, target, createdAt, updatedAt }: Image): WireImage {
-  const { mediaType, digest, sizeBytes, annotations } = target
   return {
     name,
     labels: { ...labels },
-    target: { mediaType, digest, size: sizeBytes, annotations: { ...annotations } },
+    target: toWireDescriptor(target),
     createdAt,
     updatedAt,
   }

@@ -1,14 +1,7 @@
 import { typeName } from '@containerd-ts/api'
 import { CheckpointOptions, Options } from '@containerd-ts/api/containerd/runc/v1/options'
 import type { CreateTaskRequest } from '@containerd-ts/api/containerd/services/tasks/v1/tasks'
-import {
-  type Any,
-  type Container,
-  type CreateTask,
-  InvalidArgumentError,
-  UnimplementedError,
-  UnknownError,
-} from '@containerd-ts/interface'
+import { type Any, type Container, type CreateTask, InvalidArgumentError, UnknownError } from '@containerd-ts/interface'
 
 const optionsType = 'containerd.runc.v1.Options'
 const runcRuntimes = new Set(['io.containerd.runc.v1', 'io.containerd.runc.v2'])
@@ -16,16 +9,11 @@ const runcRuntimes = new Set(['io.containerd.runc.v1', 'io.containerd.runc.v2'])
 /**
  * What the runtime gets: the request, completed by the container's record. Options of the task go before those of the container.
  *
- * @throws Unknown for options that a runtime of the runc family cannot read, Unimplemented for a checkpoint in the content store.
+ * @throws Unknown for options that a runtime of the runc family cannot read.
  */
 export function taskOf(container: Container, request: CreateTaskRequest): CreateTask {
   const runtime = request.runtimePath || container.runtime.name
   const options = request.options !== undefined && request.options.value.length > 0 ? request.options : container.runtime.options
-  if (request.checkpoint !== undefined) {
-    throw new UnimplementedError(
-      'restoring from a checkpoint in the content store; give criu_image_path in the task options instead',
-    )
-  }
   const { stdin, stdout, stderr, terminal, rootfs } = request
   return {
     containerId: container.id,
@@ -53,17 +41,10 @@ function runcOptions(runtime: string, options: Any | undefined): Options | undef
   }
 }
 
-/**
- * The directory that a checkpoint goes to.
- *
- * @throws InvalidArgument for options of another type, Unimplemented when no directory is given: then it would go to the content store.
- */
+/** The directory that a checkpoint goes to, empty for the content store. @throws InvalidArgument for options of another type. */
 export function checkpointPath(options: Any | undefined): string {
   if (options !== undefined && typeName(options.typeUrl) !== 'containerd.runc.v1.CheckpointOptions') {
     throw new InvalidArgumentError(`checkpoint options of type ${options.typeUrl}`)
   }
-  const { imagePath } = CheckpointOptions.decode(options?.value ?? new Uint8Array())
-  if (imagePath === '')
-    throw new UnimplementedError('checkpoints into the content store; give image_path in the checkpoint options instead')
-  return imagePath
+  return CheckpointOptions.decode(options?.value ?? new Uint8Array()).imagePath
 }

@@ -5,13 +5,17 @@ import {
   type Container,
   type Context,
   errorCode,
+  fromWireDescriptor,
   InvalidArgumentError,
+  isNotFound,
   requireNamespace,
   type TaskRuntime,
   type TaskState,
+  toWireDescriptor,
   validateIdentifier,
 } from '@containerd-ts/interface'
 import { PluginType, type Registration, register } from '@containerd-ts/plugin'
+import { createCheckpoints } from './checkpoints.js'
 import { checkpointPath, taskOf } from './create.js'
 import { collectMetrics } from './metrics.js'
 import { toProcess } from './wire.js'
@@ -21,9 +25,16 @@ export const tasksService: Registration<typeof PluginType.GRPC> = {
   type: PluginType.GRPC,
   id: 'tasks',
   requires: [PluginType.Metadata, PluginType.RuntimeV2],
+  after: [PluginType.Differ],
   init(ic) {
-    const { containers } = ic.get(PluginType.Metadata)
+    const { containers, content } = ic.get(PluginType.Metadata)
     const runtime = ic.get(PluginType.RuntimeV2)
+    const [differ] = ic.getAll(PluginType.Differ).values()
+    const checkpoints = createCheckpoints({ content, differ, root: ic.root })
+    // Not waited for: whoever needs it does.
+    void checkpoints
+      .sweep((ctx, id) => isCreated(runtime, ctx, id))
+      .catch((error: unknown) => ic.log.warn('cannot clear away old checkpoints', { error }))
     /** Every call about a task is refused when there is no such container. */
     const containerOf = async (ctx: Context, id: string): Promise<Container> => {
       requireNamespace(ctx)
@@ -34,15 +45,28 @@ export const tasksService: Registration<typeof PluginType.GRPC> = {
         bindService(TasksDefinition, {
           async create(ctx, request) {
             const container = await containerOf(ctx, request.containerId)
-            return { containerId: container.id, pid: await runtime.create(ctx, taskOf(container, request)) }
+            const task = taskOf(container, request)
+            if (request.checkpoint === undefined || task.checkpointPath !== '')
+              return { containerId: container.id, pid: await runtime.create(ctx, task) }
+            const checkpointPath = await checkpoints.unpack(ctx, container.id, fromWireDescriptor(request.checkpoint))
+            try {
+              return { containerId: container.id, pid: await runtime.create(ctx, { ...task, checkpointPath }) }
+            } catch (error) {
+              await checkpoints.forget(ctx, container.id)
+              throw error
+            }
           },
           async start(ctx, { containerId, execId }) {
             await containerOf(ctx, containerId)
-            return { pid: await runtime.start(ctx, containerId, execId) }
+            const pid = await runtime.start(ctx, containerId, execId)
+            if (execId === '') await checkpoints.forget(ctx, containerId)
+            return { pid }
           },
           async delete(ctx, { containerId }) {
             await containerOf(ctx, containerId)
-            return { id: '', ...(await runtime.delete(ctx, containerId, '')) }
+            const exit = await runtime.delete(ctx, containerId, '')
+            await checkpoints.forget(ctx, containerId)
+            return { id: '', ...exit }
           },
           async deleteProcess(ctx, { containerId, execId }) {
             // An empty id is the first process, which only Delete removes.
@@ -97,8 +121,11 @@ export const tasksService: Registration<typeof PluginType.GRPC> = {
             return { processes: processes.map(({ pid, info }) => ({ pid, info })) }
           },
           async checkpoint(ctx, { containerId, options }) {
-            await containerOf(ctx, containerId)
-            await runtime.checkpoint(ctx, containerId, checkpointPath(options), options)
+            const container = await containerOf(ctx, containerId)
+            const dump = (path: string) => runtime.checkpoint(ctx, containerId, path, options)
+            const path = checkpointPath(options)
+            if (path === '') return { descriptors: (await checkpoints.store(ctx, container, dump)).map(toWireDescriptor) }
+            await dump(path)
             return { descriptors: [] }
           },
           async update(ctx, { containerId, resources, annotations }) {
@@ -132,6 +159,15 @@ async function stateOf(runtime: TaskRuntime, ctx: Context, containerId: string, 
     ctx.log.warn('cannot tell the state of a process', { id: containerId, execId, error })
     const nowhere = { stdin: '', stdout: '', stderr: '', terminal: false }
     return { containerId, id: execId || containerId, pid: 0, status: 'unknown', exitStatus: 0, ...nowhere }
+  }
+}
+
+/** Whether a task is there that has not been started. What cannot be told may be. */
+async function isCreated(runtime: TaskRuntime, ctx: Context, id: string): Promise<boolean> {
+  try {
+    return (await runtime.state(ctx, id, '')).status === 'created'
+  } catch (error) {
+    return !isNotFound(error)
   }
 }
 

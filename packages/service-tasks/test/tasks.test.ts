@@ -88,9 +88,12 @@ test('a task without figures is left out of the metrics', async () => {
   expect(await call('metrics', { filters: ['id==a', 'id==b'] })).toMatchObject({ metrics: [{ id: 'a', data: { typeUrl: 'm' } }] })
 })
 
-test('a checkpoint needs a directory', async () => {
+test('a checkpoint needs a directory, or a differ for the content store', async () => {
   const call = await service({ checkpoint: async () => {} })
-  await expect(call('checkpoint', { containerId: 'c', options: undefined })).rejects.toMatchObject({ code: 'Unimplemented' })
+  await expect(call('checkpoint', { containerId: 'c', options: undefined })).rejects.toMatchObject({
+    code: 'Unimplemented',
+    message: expect.stringContaining('without a differ'),
+  })
   const options = packAny(
     'containerd.runc.v1.CheckpointOptions',
     CheckpointOptions,

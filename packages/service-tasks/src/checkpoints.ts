@@ -1,0 +1,153 @@
+import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Any } from '@containerd-ts/api/google/protobuf/any'
+import {
+  background,
+  type Container,
+  type ContentStore,
+  type Context,
+  type Descriptor,
+  type Differ,
+  isAlreadyExists,
+  type Mount,
+  UnimplementedError,
+  UnknownError,
+} from '@containerd-ts/interface'
+
+const imagesType = 'application/vnd.containerd.container.criu.checkpoint.criu.tar'
+const specType = 'application/vnd.containerd.container.checkpoint.config.v1+proto'
+const tarType = 'application/vnd.oci.image.layer.v1.tar'
+// What the CRI of containerd marks checkpoints with that are on disk, with more than the images of processes.
+const pathAnnotation = 'RestoreFromPath'
+
+/** What checkpoints in the content store need of others. */
+export interface CheckpointDeps {
+  content: ContentStore
+  /** Makes archives of directories and unpacks them; undefined in a daemon without one. */
+  differ: Differ | undefined
+  /** A directory of its own, made where missing. */
+  root: string
+}
+
+/** Checkpoints in the content store: archives of what criu has written. */
+export interface Checkpoints {
+  /**
+   * Stores what `dump` leaves in the directory that it is given, and the spec of the container.
+   *
+   * @throws Unimplemented when the daemon has no differ, and what `dump` throws; nothing stays on disk then.
+   */
+  store(ctx: Context, container: Container, dump: (directory: string) => Promise<void>): Promise<Descriptor[]>
+  /**
+   * Unpacks a checkpoint for a container and gives back the directory, which is there until `forget`.
+   *
+   * @throws Unknown for another media type, as containerd, Unimplemented when the daemon has no differ, NotFound
+   */
+  unpack(ctx: Context, containerId: string, checkpoint: Descriptor): Promise<string>
+  /** Removes what was unpacked for a container, which has been restored by now or never will be. */
+  forget(ctx: Context, containerId: string): Promise<void>
+  /** Removes what an earlier life of the daemon has left, except for containers that are `awaited`. Others wait for it. */
+  sweep(awaited: (ctx: Context, containerId: string) => Promise<boolean>): Promise<void>
+}
+
+export function createCheckpoints({ content, differ, root }: CheckpointDeps): Checkpoints {
+  const restores = join(root, 'restore')
+  const placeFor = (ctx: Context, containerId: string) => join(restores, ctx.namespace, containerId)
+  const unpacked = new Set<string>()
+  let swept: Promise<void> = Promise.resolve()
+
+  async function writeSpec(ctx: Context, { spec }: Container, ref: string): Promise<Descriptor> {
+    const bytes = Any.encode(spec ?? Any.fromPartial({})).finish()
+    const writer = await content.writer(ctx, { ref })
+    try {
+      await writer.write(bytes)
+      const digest = writer.digest()
+      await writer.commit(ctx, { expected: digest }).catch((error: unknown) => {
+        if (!isAlreadyExists(error)) throw error
+      })
+      return { mediaType: specType, digest, sizeBytes: bytes.length, annotations: {} }
+    } catch (error) {
+      await writer.close()
+      await content.abort(background(ctx.namespace, { log: ctx.log }), ref).catch(() => {})
+      throw error
+    } finally {
+      await writer.close()
+    }
+  }
+
+  async function remove(place: string): Promise<void> {
+    await rm(place, { recursive: true, force: true })
+    unpacked.delete(place)
+  }
+
+  async function sweepAll(awaited: (ctx: Context, containerId: string) => Promise<boolean>): Promise<void> {
+    const dumps = (await namesIn(root)).filter((name) => name.startsWith('dump-'))
+    await Promise.all(dumps.map((name) => remove(join(root, name))))
+    for (const namespace of await namesIn(restores)) {
+      for (const id of await namesIn(join(restores, namespace))) {
+        const ctx = background(namespace)
+        const place = placeFor(ctx, id)
+        if (await awaited(ctx, id)) unpacked.add(place)
+        else await remove(place)
+      }
+    }
+  }
+
+  return {
+    async store(ctx, container, dump) {
+      const archiver = required(differ)
+      await swept
+      await mkdir(root, { recursive: true, mode: 0o700 })
+      const directory = await mkdtemp(join(root, 'dump-'))
+      try {
+        await dump(directory)
+        const images = await archiver.compare(ctx, [], [bindOf(directory, 'ro')], { mediaType: tarType })
+        return [{ ...images, mediaType: imagesType }, await writeSpec(ctx, container, `${directory}/spec`)]
+      } finally {
+        await rm(directory, { recursive: true, force: true })
+      }
+    },
+    async unpack(ctx, containerId, checkpoint) {
+      if (checkpoint.annotations[pathAnnotation] !== undefined)
+        throw new UnimplementedError(
+          'restoring from a path that an annotation names; give criu_image_path in the task options instead',
+        )
+      if (checkpoint.mediaType !== imagesType)
+        throw new UnknownError(`unsupported checkpoint type ${JSON.stringify(checkpoint.mediaType)}`)
+      const archiver = required(differ)
+      const { sizeBytes } = await content.info(ctx, checkpoint.digest)
+      await swept
+      const place = placeFor(ctx, containerId)
+      await remove(place)
+      await mkdir(place, { recursive: true, mode: 0o700 })
+      unpacked.add(place)
+      try {
+        await archiver.apply(ctx, { ...checkpoint, mediaType: tarType, sizeBytes }, [bindOf(place, 'rw')])
+        return place
+      } catch (error) {
+        await remove(place)
+        throw error
+      }
+    },
+    async forget(ctx, containerId) {
+      const place = placeFor(ctx, containerId)
+      if (unpacked.has(place)) await remove(place)
+    },
+    sweep(awaited) {
+      swept = sweepAll(awaited)
+      return swept
+    },
+  }
+}
+
+function required(differ: Differ | undefined): Differ {
+  if (differ === undefined) throw new UnimplementedError('checkpoints in the content store by a daemon without a differ')
+  return differ
+}
+
+function bindOf(source: string, access: 'ro' | 'rw'): Mount {
+  return { type: 'bind', source, target: '', options: ['rbind', access] }
+}
+
+function namesIn(directory: string): Promise<string[]> {
+  return readdir(directory).catch(() => [])
+}
