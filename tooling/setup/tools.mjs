@@ -56,6 +56,7 @@ const packages = {
   busybox: 'busybox-static',
   ctr: 'containerd',
   crun: 'crun',
+  criu: 'criu',
   'docker-registry': 'docker-registry',
   skopeo: 'skopeo',
   dockerd: 'docker.io',

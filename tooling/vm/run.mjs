@@ -25,7 +25,7 @@ const here = join(root, 'tooling/vm')
 // What is run, by package: vitest's own arguments. `npm test` runs what differs between the versions most, `npm run test:vm` all of it.
 const quick = [
   ['packages/cgroups', []],
-  ['apps/containerd-shim', ['test/root/lifecycle.test.ts', '-t', 'with.runc']],
+  ['apps/containerd-shim', ['test/root/checkpoint.test.ts', 'test/root/lifecycle.test.ts', '-t', 'by.criu|with.runc']],
 ]
 const all = [
   ['packages/cgroups', []],
@@ -40,6 +40,8 @@ const programs = [
   'node',
   'runc',
   'crun',
+  'criu',
+  'tar',
   'containerd-shim-runc-v2',
   'sh',
   'ps',
@@ -54,11 +56,26 @@ const programs = [
   'mount',
   'umount',
 ]
+// What criu looks into processes with.
+const forCriu = [
+  'net/unix/unix_diag',
+  'net/ipv4/inet_diag',
+  'net/ipv4/tcp_diag',
+  'net/ipv4/udp_diag',
+  'net/ipv4/raw_diag',
+  'net/packet/af_packet_diag',
+  'net/netlink/netlink_diag',
+  'drivers/net/tun',
+  'drivers/net/veth',
+  'net/netfilter/nfnetlink',
+  'lib/libcrc32c',
+  'net/netfilter/nf_tables',
+]
 /** Of the workspace's dependencies, what only building and checking needs. */
 const leftOut = /^(@biomejs|@bufbuild\+buf|@turbo|turbo|typescript|@typescript|dprint|knip|publint|@arethetypeswrong|ts-proto)/
 
 if (process.getuid?.() !== 0) fail('The machine is made of files that only root may write: run `sudo npm run test:vm`.')
-ensurePrograms(['qemu-system-x86_64', 'runc', 'crun', 'busybox', 'ctr'])
+ensurePrograms(['qemu-system-x86_64', 'runc', 'crun', 'criu', 'busybox', 'ctr'])
 setUpWorkspace()
 
 const work = mkdtempSync(join(tmpdir(), 'vm-'))
@@ -98,6 +115,7 @@ function firstRoot(modules) {
     'drivers/virtio/virtio_pci',
     'drivers/block/virtio_blk',
     'fs/overlayfs/overlay',
+    ...forCriu,
   ]
   const directory = 0o040755
   const program = 0o100755
@@ -106,7 +124,7 @@ function firstRoot(modules) {
     { name: 'bin/busybox', mode: program, content: readFileSync('/bin/busybox') },
     { name: 'init', mode: program, content: readFileSync(join(here, 'first-init.sh')) },
     ...files.map((path, index) => ({
-      name: `modules/${index}-${basename(path)}.ko`,
+      name: `modules/${String(index).padStart(2, '0')}-${basename(path)}.ko`,
       mode: program,
       content: readFileSync(join(modules, `${path}.ko`)),
     })),
