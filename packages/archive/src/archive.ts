@@ -70,7 +70,7 @@ export interface Archive {
    * @throws SystemError
    */
   copy(source: string, target: string, signal?: AbortSignal): Promise<void>
-  /** Makes directories one after the other; after a failure the earlier ones are there. @throws SystemError EEXIST */
+  /** Makes a directory, then others, which may be in it; after a failure some are there. @throws SystemError EEXIST */
   makeDirectories(directories: readonly NewDirectory[], signal?: AbortSignal): Promise<void>
   /** Removes a file or a directory with all that is in it. That it is not there is no error. @throws SystemError */
   remove(path: string, signal?: AbortSignal): Promise<void>

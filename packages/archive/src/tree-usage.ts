@@ -1,9 +1,12 @@
 import { lstatSync, readdirSync, type Stats } from 'node:fs'
-import { lstat as lstatLater, opendir } from 'node:fs/promises'
+import { lstat as lstatLater, readdir as readdirLater } from 'node:fs/promises'
 import { isErrno } from '@containerd-ts/linux'
 import { compareTrees, isLinked } from './compare-trees.js'
 import { childOf } from './entry-path.js'
 import { bytePath, byteString, lstat } from './tree-operations.js'
+
+// Bytes of a directory for a name of it, at most 255 and what goes with them.
+const longName = 280
 
 /** What a tree takes on disk. */
 export interface TreeUsage {
@@ -41,20 +44,21 @@ export async function measureSmallTree(
   signal: AbortSignal | undefined,
 ): Promise<TreeUsage | undefined> {
   const tally = createTally()
-  const stat = await lstatLater(root)
-  tally.add(stat)
+  const pending = [{ path: byteString(root), stat: await lstatLater(root) }]
   let left = limit
-  const pending = stat.isDirectory() ? [byteString(root)] : []
-  for (let directory = pending.pop(); directory !== undefined; directory = pending.pop()) {
+  for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
+    const { path: directory, stat } = next
+    tally.add(stat)
+    if (!stat.isDirectory()) continue
     signal?.throwIfAborted()
-    const names = await firstNamesUnlessGone(directory, left + 1)
+    // What its names take tells how many there may be.
+    if (stat.size > limit * longName) return undefined
+    const names = await namesLaterUnlessGone(directory)
     left -= names.length
     if (left < 0) return undefined
-    const paths = names.map((name) => childOf(directory ?? '', name))
-    for (const [index, found] of (await Promise.all(paths.map(statUnlessGone))).entries()) {
-      if (found === undefined) continue
-      if (found.isDirectory()) pending.push(paths[index] ?? '')
-      tally.add(found)
+    const found = await Promise.all(names.map((name) => statUnlessGone(childOf(directory, name))))
+    for (const [index, child] of found.entries()) {
+      if (child !== undefined) pending.push({ path: childOf(directory, names[index] ?? ''), stat: child })
     }
   }
   return tally.usage()
@@ -106,13 +110,9 @@ function namesUnlessGone(directory: string): string[] {
   }
 }
 
-async function firstNamesUnlessGone(directory: string, count: number): Promise<string[]> {
-  const names: string[] = []
+async function namesLaterUnlessGone(directory: string): Promise<string[]> {
   try {
-    for await (const { name } of await opendir(bytePath(directory), { encoding: 'latin1', bufferSize: count })) {
-      if (names.push(name) === count) break
-    }
-    return names
+    return await readdirLater(bytePath(directory), { encoding: 'latin1' })
   } catch (error) {
     if ((await statUnlessGone(directory))?.isDirectory() === true) throw error
     return []
