@@ -15,6 +15,7 @@ import {
 } from '@containerd-ts/interface'
 import { isErrno, type Reaper, type WindowSize } from '@containerd-ts/linux'
 import { checkpointError } from './checkpoint-error.js'
+import { readStreamNames, streamNames, withCriuStreams, writeStreamNames } from './criu-streams.js'
 import { ExecProcess, type ExecRequest } from './exec-process.js'
 import { type Exit, type ExitTracker, type Expectation, unknownStatus } from './exit-tracker.js'
 import type { Log } from './log.js'
@@ -268,8 +269,12 @@ export class Container {
     mkdirSync(workPath, { recursive: true })
     const paths = { imagePath: request.checkpoint, workPath, parentPath: request.parentCheckpoint }
     try {
-      this.#io = await openProcessIo(request, this.#stdioDeps)
-      this.pid = await this.#io.run((stdio) => this.#runc.restore(this.id, { ...stdio, ...paths }))
+      const names = request.terminal ? new Map<number, string>() : readStreamNames(request.checkpoint)
+      const io = await openProcessIo(request, this.#stdioDeps)
+      this.#io = io
+      this.pid = await withCriuStreams(bundle, 'restore', names, (environment) =>
+        io.run((stdio) => this.#runc.restore(this.id, { ...stdio, ...paths, environment })),
+      )
       this.#follow(expectation)
     } catch (error) {
       await this.#io?.close()
@@ -468,16 +473,21 @@ export class Container {
       const ownWork = wanted.workPath === ''
       const workPath = ownWork ? mkdtempSync(join(tmpdir(), 'criu-work-')) : wanted.workPath
       try {
-        await this.#runc.checkpoint(this.id, {
-          imagePath: path,
-          workPath,
-          openTcp: wanted.openTcp,
-          externalUnixSockets: wanted.externalUnixSockets,
-          terminal: wanted.terminal,
-          fileLocks: wanted.fileLocks,
-          emptyNamespaces: wanted.emptyNamespaces,
-          leaveRunning: !wanted.exit,
-        })
+        const names = this.request.terminal ? new Map<number, string>() : streamNames(this.request)
+        await withCriuStreams(this.bundle, 'dump', names, (environment) =>
+          this.#runc.checkpoint(this.id, {
+            imagePath: path,
+            workPath,
+            openTcp: wanted.openTcp,
+            externalUnixSockets: wanted.externalUnixSockets,
+            terminal: wanted.terminal,
+            fileLocks: wanted.fileLocks,
+            emptyNamespaces: wanted.emptyNamespaces,
+            leaveRunning: !wanted.exit,
+            environment,
+          }),
+        )
+        writeStreamNames(path, names)
       } catch (error) {
         throw checkpointError(error, workPath, this.bundle)
       } finally {

@@ -30,12 +30,27 @@ export interface CheckpointRun {
   fileLocks: boolean
   emptyNamespaces: readonly string[]
   leaveRunning: boolean
+  /** For criu, beside the environment of the shim. */
+  environment: Readonly<Record<string, string>>
+}
+
+export interface RestoreRun extends CreateOptions {
+  imagePath: string
+  workPath: string
+  parentPath: string
+  /** For criu, beside the environment of the shim. */
+  environment: Readonly<Record<string, string>>
+}
+
+interface RunOptions {
+  input?: Uint8Array
+  environment?: Readonly<Record<string, string>>
 }
 
 /** Drives runc, or what takes the same command line, for one container. Every method fails with the runtime's own words. */
 export interface Runc {
   create(id: string, options: CreateOptions): Promise<number>
-  restore(id: string, options: CreateOptions & { imagePath: string; workPath: string; parentPath: string }): Promise<number>
+  restore(id: string, run: RestoreRun): Promise<number>
   start(id: string): Promise<void>
   exec(id: string, execId: string, options: CreateOptions & { processFile: string }): Promise<number>
   kill(id: string, signal: number, all: boolean): Promise<void>
@@ -87,11 +102,16 @@ export function createRunc({ reaper, programs, namespace, bundle, options }: Run
   const isRunc = basename(binary) === 'runc'
 
   /** Runs to the end and gives back what was printed. */
-  const run = async (what: string, args: readonly string[], input?: Uint8Array): Promise<Execution> => {
+  const run = async (what: string, args: readonly string[], { input, environment }: RunOptions = {}): Promise<Execution> => {
     const before = sizeOf(logPath)
     let execution: Execution
     try {
-      execution = await execute(reaper, programs.find(binary), { args: [...global, ...args], env, cwd: bundle, input })
+      execution = await execute(reaper, programs.find(binary), {
+        args: [...global, ...args],
+        env: { ...env, ...environment },
+        cwd: bundle,
+        input,
+      })
     } catch (error) {
       programs.forget(binary)
       throw failure(what, startProblem(error, binary, logPath))
@@ -105,15 +125,20 @@ export function createRunc({ reaper, programs, namespace, bundle, options }: Run
    * Runs with the container's own standard streams, to which the runtime itself prints, too, so that its words are known only by its log.
    * With a terminal, it has streams of its own.
    */
-  const runWith = async (what: string, args: readonly string[], stdio: ChildStdio, consoleSocket?: string): Promise<void> => {
+  const runWith = async (
+    what: string,
+    args: readonly string[],
+    { stdio, consoleSocket }: CreateOptions,
+    environment?: RunOptions['environment'],
+  ): Promise<void> => {
     if (consoleSocket !== undefined) {
-      await run(what, args)
+      await run(what, args, { environment })
       return
     }
     const before = sizeOf(logPath)
     let status: number
     try {
-      status = await reaper.wait(spawn(programs.find(binary), { args: [...global, ...args], env, cwd: bundle, stdio }))
+      status = await reaper.wait(spawn(programs.find(binary), { args: [...global, ...args], env: { ...env, ...environment }, cwd: bundle, stdio }))
     } catch (error) {
       programs.forget(binary)
       throw failure(what, startProblem(error, binary, logPath))
@@ -131,12 +156,13 @@ export function createRunc({ reaper, programs, namespace, bundle, options }: Run
   const initPid = join(bundle, 'init.pid')
 
   return {
-    create: async (id, { consoleSocket, stdio }) => {
+    create: async (id, streams) => {
+      const { consoleSocket } = streams
       const args = ['create', '--bundle', bundle, '--pid-file', initPid, ...createArgs(consoleSocket)]
       if (options.noNewKeyring) args.push('--no-new-keyring')
       const what = 'OCI runtime create failed'
       try {
-        await runWith(what, [...args, id], stdio, consoleSocket)
+        await runWith(what, [...args, id], streams)
       } catch (error) {
         if (!(error instanceof RuncError) || error.isLogged || consoleSocket !== undefined) throw error
         // It has failed without a word in its log: once more, to hear what it prints.
@@ -146,22 +172,23 @@ export function createRunc({ reaper, programs, namespace, bundle, options }: Run
       }
       return readPid(initPid)
     },
-    restore: async (id, { consoleSocket, stdio, imagePath, workPath, parentPath }) => {
+    restore: async (id, run_) => {
+      const { consoleSocket, imagePath, workPath, parentPath, environment } = run_
       const args = ['restore', '--image-path', imagePath, '--work-path', workPath]
       if (parentPath !== '') args.push('--parent-path', parentPath)
       args.push('--detach', '--pid-file', initPid, ...createArgs(consoleSocket), '-no-subreaper', '--bundle', bundle, id)
-      await runWith('OCI runtime restore failed', args, stdio, consoleSocket)
+      await runWith('OCI runtime restore failed', args, run_, environment)
       return readPid(initPid)
     },
     start: async (id) => {
       if (isRunc && (await startWithoutRunc(join(root, id)))) return
       await run('OCI runtime start failed', ['start', id])
     },
-    exec: async (id, execId, { consoleSocket, stdio, processFile }) => {
+    exec: async (id, execId, { processFile, ...streams }) => {
       const pidFile = join(bundle, `${execId}.pid`)
       const args = ['exec', '--process', processFile]
-      if (consoleSocket !== undefined) args.push('--console-socket', consoleSocket)
-      await runWith('OCI runtime exec failed', [...args, '--detach', '--pid-file', pidFile, id], stdio, consoleSocket)
+      if (streams.consoleSocket !== undefined) args.push('--console-socket', streams.consoleSocket)
+      await runWith('OCI runtime exec failed', [...args, '--detach', '--pid-file', pidFile, id], streams)
       return readPid(pidFile)
     },
     kill: async (id, signal, all) => {
@@ -183,7 +210,7 @@ export function createRunc({ reaper, programs, namespace, bundle, options }: Run
       return Array.isArray(pids) ? pids.filter((pid): pid is number => typeof pid === 'number') : []
     },
     update: async (id, resources) => {
-      await run('OCI runtime update failed', ['update', '--resources=-', id], resources)
+      await run('OCI runtime update failed', ['update', '--resources=-', id], { input: resources })
     },
     checkpoint: async (id, run_) => {
       const args = ['checkpoint', '--image-path', run_.imagePath, '--work-path', run_.workPath]
@@ -193,7 +220,7 @@ export function createRunc({ reaper, programs, namespace, bundle, options }: Run
       if (run_.fileLocks) args.push('--file-locks')
       for (const name of run_.emptyNamespaces) args.push('--empty-ns', name)
       if (run_.leaveRunning) args.push('--leave-running')
-      await run('checkpoint failed', [...args, id])
+      await run('checkpoint failed', [...args, id], { environment: run_.environment })
     },
   }
 }

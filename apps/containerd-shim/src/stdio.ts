@@ -92,7 +92,7 @@ function adoptOutput(uri: string, pid: number, fd: number, held: Resources): Pro
 }
 
 /** The path of a URI that names a FIFO which is there. */
-function pathOfFifo(uri: string): string | undefined {
+export function pathOfFifo(uri: string): string | undefined {
   if (uri === '') return undefined
   const target = parseStdio(uri)
   const isFifo = target.kind === 'fifo' && statSync(target.path, { throwIfNoEntry: false })?.isFIFO() === true

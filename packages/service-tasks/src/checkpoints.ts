@@ -1,5 +1,5 @@
-import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises'
-import { join } from 'node:path'
+import { mkdir, mkdtemp, readdir, rm, rmdir } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { Any } from '@containerd-ts/api/google/protobuf/any'
 import {
   background,
@@ -38,12 +38,14 @@ export interface Checkpoints {
    */
   store(ctx: Context, container: Container, dump: (directory: string) => Promise<void>): Promise<Descriptor[]>
   /**
-   * Unpacks a checkpoint for a container and gives back the directory, which is there until `forget`.
+   * Unpacks a checkpoint for a container and gives back the directory, which is there until `discard` or `forget`.
    *
    * @throws Unknown for another media type, as containerd, Unimplemented when the daemon has no differ, NotFound
    */
   unpack(ctx: Context, containerId: string, checkpoint: Descriptor): Promise<string>
-  /** Removes what was unpacked for a container, which has been restored by now or never will be. */
+  /** Removes one directory that was unpacked. */
+  discard(directory: string): Promise<void>
+  /** Removes all that was unpacked for a container, which has been restored by now or never will be. */
   forget(ctx: Context, containerId: string): Promise<void>
   /** Removes what an earlier life of the daemon has left, except for containers that are `awaited`. Others wait for it. */
   sweep(awaited: (ctx: Context, containerId: string) => Promise<boolean>): Promise<void>
@@ -51,8 +53,9 @@ export interface Checkpoints {
 
 export function createCheckpoints({ content, differ, root }: CheckpointDeps): Checkpoints {
   const restores = join(root, 'restore')
-  const placeFor = (ctx: Context, containerId: string) => join(restores, ctx.namespace, containerId)
-  const unpacked = new Set<string>()
+  // A directory for each attempt: one that fails because there is such a task must not take away what that one waits for.
+  const placesFor = (ctx: Context, containerId: string) => join(restores, ctx.namespace, containerId)
+  const waiting = new Set<string>()
   let swept: Promise<void> = Promise.resolve()
 
   async function writeSpec(ctx: Context, { spec }: Container, ref: string): Promise<Descriptor> {
@@ -74,20 +77,26 @@ export function createCheckpoints({ content, differ, root }: CheckpointDeps): Ch
     }
   }
 
-  async function remove(place: string): Promise<void> {
-    await rm(place, { recursive: true, force: true })
-    unpacked.delete(place)
+  async function removeAll(places: string): Promise<void> {
+    await rm(places, { recursive: true, force: true })
+    waiting.delete(places)
+  }
+
+  async function discard(directory: string): Promise<void> {
+    await rm(directory, { recursive: true, force: true })
+    // With the last one goes what held them.
+    await rmdir(dirname(directory)).catch(() => {})
   }
 
   async function sweepAll(awaited: (ctx: Context, containerId: string) => Promise<boolean>): Promise<void> {
     const dumps = (await namesIn(root)).filter((name) => name.startsWith('dump-'))
-    await Promise.all(dumps.map((name) => remove(join(root, name))))
+    await Promise.all(dumps.map((name) => rm(join(root, name), { recursive: true, force: true })))
     for (const namespace of await namesIn(restores)) {
       for (const id of await namesIn(join(restores, namespace))) {
         const ctx = background(namespace)
-        const place = placeFor(ctx, id)
-        if (await awaited(ctx, id)) unpacked.add(place)
-        else await remove(place)
+        const places = placesFor(ctx, id)
+        if (await awaited(ctx, id)) waiting.add(places)
+        else await removeAll(places)
       }
     }
   }
@@ -116,21 +125,22 @@ export function createCheckpoints({ content, differ, root }: CheckpointDeps): Ch
       const archiver = required(differ)
       const { sizeBytes } = await content.info(ctx, checkpoint.digest)
       await swept
-      const place = placeFor(ctx, containerId)
-      await remove(place)
-      await mkdir(place, { recursive: true, mode: 0o700 })
-      unpacked.add(place)
+      const places = placesFor(ctx, containerId)
+      await mkdir(places, { recursive: true, mode: 0o700 })
+      waiting.add(places)
+      const directory = await mkdtemp(join(places, 'images-'))
       try {
-        await archiver.apply(ctx, { ...checkpoint, mediaType: tarType, sizeBytes }, [bindOf(place, 'rw')])
-        return place
+        await archiver.apply(ctx, { ...checkpoint, mediaType: tarType, sizeBytes }, [bindOf(directory, 'rw')])
+        return directory
       } catch (error) {
-        await remove(place)
+        await discard(directory)
         throw error
       }
     },
+    discard,
     async forget(ctx, containerId) {
-      const place = placeFor(ctx, containerId)
-      if (unpacked.has(place)) await remove(place)
+      const places = placesFor(ctx, containerId)
+      if (waiting.has(places)) await removeAll(places)
     },
     sweep(awaited) {
       swept = sweepAll(awaited)

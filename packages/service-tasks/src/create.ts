@@ -41,10 +41,14 @@ function runcOptions(runtime: string, options: Any | undefined): Options | undef
   }
 }
 
-/** The directory that a checkpoint goes to, empty for the content store. @throws InvalidArgument for options of another type. */
+/** The directory that a checkpoint goes to, empty for the content store. @throws InvalidArgument for other options. */
 export function checkpointPath(options: Any | undefined): string {
   if (options !== undefined && typeName(options.typeUrl) !== 'containerd.runc.v1.CheckpointOptions') {
     throw new InvalidArgumentError(`checkpoint options of type ${options.typeUrl}`)
   }
-  return CheckpointOptions.decode(options?.value ?? new Uint8Array()).imagePath
+  try {
+    return CheckpointOptions.decode(options?.value ?? new Uint8Array()).imagePath
+  } catch (cause) {
+    throw new InvalidArgumentError(`checkpoint options: ${String(cause)}`, { cause })
+  }
 }

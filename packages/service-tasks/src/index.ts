@@ -52,7 +52,7 @@ export const tasksService: Registration<typeof PluginType.GRPC> = {
             try {
               return { containerId: container.id, pid: await runtime.create(ctx, { ...task, checkpointPath }) }
             } catch (error) {
-              await checkpoints.forget(ctx, container.id)
+              await checkpoints.discard(checkpointPath)
               throw error
             }
           },
@@ -64,9 +64,12 @@ export const tasksService: Registration<typeof PluginType.GRPC> = {
           },
           async delete(ctx, { containerId }) {
             await containerOf(ctx, containerId)
-            const exit = await runtime.delete(ctx, containerId, '')
-            await checkpoints.forget(ctx, containerId)
-            return { id: '', ...exit }
+            try {
+              return { id: '', ...(await runtime.delete(ctx, containerId, '')) }
+            } finally {
+              // Also when it has gone in another way.
+              if (!(await isCreated(runtime, ctx, containerId))) await checkpoints.forget(ctx, containerId)
+            }
           },
           async deleteProcess(ctx, { containerId, execId }) {
             // An empty id is the first process, which only Delete removes.
