@@ -138,7 +138,9 @@ export function createRunc({ reaper, programs, namespace, bundle, options }: Run
     const before = sizeOf(logPath)
     let status: number
     try {
-      status = await reaper.wait(spawn(programs.find(binary), { args: [...global, ...args], env: { ...env, ...environment }, cwd: bundle, stdio }))
+      status = await reaper.wait(
+        spawn(programs.find(binary), { args: [...global, ...args], env: { ...env, ...environment }, cwd: bundle, stdio }),
+      )
     } catch (error) {
       programs.forget(binary)
       throw failure(what, startProblem(error, binary, logPath))
