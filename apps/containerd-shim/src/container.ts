@@ -269,7 +269,7 @@ export class Container {
     mkdirSync(workPath, { recursive: true })
     const paths = { imagePath: request.checkpoint, workPath, parentPath: request.parentCheckpoint }
     try {
-      const names = request.terminal ? new Map<number, string>() : readStreamNames(request.checkpoint)
+      const names = readStreamNames(request)
       const io = await openProcessIo(request, this.#stdioDeps)
       this.#io = io
       this.pid = await withCriuStreams(bundle, 'restore', names, (environment) =>
@@ -473,7 +473,7 @@ export class Container {
       const ownWork = wanted.workPath === ''
       const workPath = ownWork ? mkdtempSync(join(tmpdir(), 'criu-work-')) : wanted.workPath
       try {
-        const names = this.request.terminal ? new Map<number, string>() : streamNames(this.request)
+        const names = streamNames(this.request)
         await withCriuStreams(this.bundle, 'dump', names, (environment) =>
           this.#runc.checkpoint(this.id, {
             imagePath: path,

@@ -17,8 +17,9 @@ const name = /^file\[[0-9a-f]+:[0-9a-f]+\]$/
 /** criu's name of each stream that is a FIFO, by its descriptor. */
 export type StreamNames = ReadonlyMap<number, string>
 
-/** The names of a container's FIFOs. One that is not there any more has none. */
-export function streamNames({ stdin, stdout, stderr }: StdioPaths): StreamNames {
+/** The names of a container's FIFOs. One that is not there any more has none, nor has one with a terminal. */
+export function streamNames({ stdin, stdout, stderr, terminal }: StdioPaths & { terminal: boolean }): StreamNames {
+  if (terminal) return new Map()
   const names = [stdin, stdout, stderr].map((uri) => nameOf(pathOfFifo(uri)))
   return new Map(names.flatMap((known, fd) => (known === undefined ? [] : [[fd, known] as const])))
 }
@@ -39,8 +40,9 @@ export function writeStreamNames(imagePath: string, names: StreamNames): void {
   if (names.size > 0) writeFileSync(join(imagePath, namesFile), JSON.stringify(Object.fromEntries(names)), { mode: 0o600 })
 }
 
-/** The names that a checkpoint has; none for one of another shim. @throws UnknownError for what are no names. */
-export function readStreamNames(imagePath: string): StreamNames {
+/** The names that a checkpoint has; none for one of another shim, or with a terminal. @throws UnknownError for what are no names. */
+export function readStreamNames({ checkpoint: imagePath, terminal }: { checkpoint: string; terminal: boolean }): StreamNames {
+  if (terminal) return new Map()
   let text: string
   try {
     text = readFileSync(join(imagePath, namesFile), 'utf8')

@@ -1,6 +1,6 @@
 import { closeSync, readSync } from 'node:fs'
 import { UnknownError } from '@containerd-ts/interface'
-import { closeAll, createPipe, pollReadable, type Reaper, spawn } from '@containerd-ts/linux'
+import { closeAll, createPipe, killQuietly, pollReadable, type Reaper, spawn } from '@containerd-ts/linux'
 
 export interface OutputLoggerOptions {
   reaper: Reaper
@@ -58,14 +58,6 @@ export async function startOutputLogger(options: OutputLoggerOptions): Promise<O
     throw new UnknownError('logging binary did not call ready')
   }
   return { stdout: stdout.write, stderr: stderr.write, stop }
-}
-
-function killQuietly(pid: number, signal: NodeJS.Signals): void {
-  try {
-    process.kill(pid, signal)
-  } catch {
-    // Collected in this very turn of the event loop.
-  }
 }
 
 /** Waits for a byte, which is true, or the end, which is false. Closes the descriptor. */

@@ -9,6 +9,7 @@ import {
   createReaper,
   isErrno,
   isServed,
+  killQuietly,
   raiseOomScore,
   readToEnd,
   spawn,
@@ -138,14 +139,6 @@ function joinCgroup(path: string, pid: number, takesOver: boolean): void {
   } catch (error) {
     // It may have been removed with the shim that was in it; what that shim left matters more.
     if (!takesOver) throw error
-  }
-}
-
-function killQuietly(pid: number): void {
-  try {
-    process.kill(pid, 'SIGKILL')
-  } catch {
-    // It has ended by itself.
   }
 }
 

@@ -28,7 +28,8 @@ export async function makeDirectories(
 
 // Every call is a way to another thread and back: only those that change something.
 async function make({ path, mode, owner }: NewDirectory, taken: number): Promise<void> {
-  const [wanted] = await Promise.all([owner !== undefined && 'like' in owner ? stat(owner.like) : owner, mkdir(path, mode)])
+  const wanted = owner !== undefined && 'like' in owner ? await stat(owner.like) : owner
+  await mkdir(path, mode)
   const changesOwner = wanted !== undefined && (wanted.uid !== process.geteuid?.() || wanted.gid !== process.getegid?.())
   if (changesOwner) await chown(path, wanted.uid, wanted.gid)
   // A change of the owner takes the set-id bits away, and not every system gives them at once.

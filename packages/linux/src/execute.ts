@@ -1,5 +1,6 @@
 import { closeSync, fstatSync, readSync, writeSync } from 'node:fs'
 import { createMemoryFile } from './descriptor.js'
+import { killQuietly } from './process.js'
 import type { Reaper } from './reaper.js'
 import { type SpawnOptions, spawn } from './spawn.js'
 
@@ -69,12 +70,4 @@ function contentOf(fd: number): Buffer {
     length += count
   }
   return content.subarray(0, length)
-}
-
-function killQuietly(pid: number): void {
-  try {
-    process.kill(pid, 'SIGKILL')
-  } catch {
-    // Gone already, which is what was wanted.
-  }
 }

@@ -25,7 +25,14 @@ export {
 } from './namespace.js'
 export { pageSize } from './page-size.js'
 export { type Poll, pollReadable, readToEnd } from './poll.js'
-export { createCoreSchedulingGroup, oomScoreAdj, raiseOomScore, setChildSubreaper, setOomScoreAdj } from './process.js'
+export {
+  createCoreSchedulingGroup,
+  killQuietly,
+  oomScoreAdj,
+  raiseOomScore,
+  setChildSubreaper,
+  setOomScoreAdj,
+} from './process.js'
 export { descriptorFrom, exitStatusOf, openProcess } from './process-descriptor.js'
 export { openPseudoTerminal, type PseudoTerminal } from './pseudo-terminal.js'
 export { createReaper, type Reaper, type ReaperOptions } from './reaper.js'

@@ -13,6 +13,15 @@ export function setChildSubreaper(): void {
   check(prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), 'prctl')
 }
 
+/** Sends a signal; that the process is gone already is no error. */
+export function killQuietly(pid: number, signal: NodeJS.Signals = 'SIGKILL'): void {
+  try {
+    process.kill(pid, signal)
+  } catch {
+    // It has ended by itself.
+  }
+}
+
 /** How much the kernel prefers a process when memory runs out: -1000 never, 1000 first. */
 export function oomScoreAdj(pid: number): number {
   return Number(readFileSync(`/proc/${pid}/oom_score_adj`, 'utf8'))

@@ -27,6 +27,8 @@ export interface CheckpointDeps {
   differ: Differ | undefined
   /** A directory of its own, made where missing. */
   root: string
+  /** Whether a container is still to be restored. */
+  awaits(ctx: Context, containerId: string): Promise<boolean>
 }
 
 /** Checkpoints in the content store: archives of what criu has written. */
@@ -45,13 +47,13 @@ export interface Checkpoints {
   unpack(ctx: Context, containerId: string, checkpoint: Descriptor): Promise<string>
   /** Removes one directory that was unpacked. */
   discard(directory: string): Promise<void>
-  /** Removes all that was unpacked for a container, which has been restored by now or never will be. */
+  /** Removes all that was unpacked for a container, unless it is still to be restored. */
   forget(ctx: Context, containerId: string): Promise<void>
-  /** Removes what an earlier life of the daemon has left, except for containers that are `awaited`. Others wait for it. */
-  sweep(awaited: (ctx: Context, containerId: string) => Promise<boolean>): Promise<void>
+  /** Forgets what an earlier life of the daemon has left. Others wait for it. */
+  sweep(): Promise<void>
 }
 
-export function createCheckpoints({ content, differ, root }: CheckpointDeps): Checkpoints {
+export function createCheckpoints({ content, differ, root, awaits }: CheckpointDeps): Checkpoints {
   const restores = join(root, 'restore')
   // A directory for each attempt: one that fails because there is such a task must not take away what that one waits for.
   const placesFor = (ctx: Context, containerId: string) => join(restores, ctx.namespace, containerId)
@@ -77,7 +79,9 @@ export function createCheckpoints({ content, differ, root }: CheckpointDeps): Ch
     }
   }
 
-  async function removeAll(places: string): Promise<void> {
+  async function forget(ctx: Context, containerId: string): Promise<void> {
+    const places = placesFor(ctx, containerId)
+    if (!waiting.has(places) || (await awaits(ctx, containerId))) return
     await rm(places, { recursive: true, force: true })
     waiting.delete(places)
   }
@@ -85,18 +89,21 @@ export function createCheckpoints({ content, differ, root }: CheckpointDeps): Ch
   async function discard(directory: string): Promise<void> {
     await rm(directory, { recursive: true, force: true })
     // With the last one goes what held them.
-    await rmdir(dirname(directory)).catch(() => {})
+    const places = dirname(directory)
+    await rmdir(places).then(
+      () => waiting.delete(places),
+      () => {},
+    )
   }
 
-  async function sweepAll(awaited: (ctx: Context, containerId: string) => Promise<boolean>): Promise<void> {
+  async function sweepAll(): Promise<void> {
     const dumps = (await namesIn(root)).filter((name) => name.startsWith('dump-'))
     await Promise.all(dumps.map((name) => rm(join(root, name), { recursive: true, force: true })))
     for (const namespace of await namesIn(restores)) {
       for (const id of await namesIn(join(restores, namespace))) {
         const ctx = background(namespace)
-        const places = placesFor(ctx, id)
-        if (await awaited(ctx, id)) waiting.add(places)
-        else await removeAll(places)
+        waiting.add(placesFor(ctx, id))
+        await forget(ctx, id)
       }
     }
   }
@@ -138,12 +145,9 @@ export function createCheckpoints({ content, differ, root }: CheckpointDeps): Ch
       }
     },
     discard,
-    async forget(ctx, containerId) {
-      const places = placesFor(ctx, containerId)
-      if (waiting.has(places)) await removeAll(places)
-    },
-    sweep(awaited) {
-      swept = sweepAll(awaited)
+    forget,
+    sweep() {
+      swept = sweepAll()
       return swept
     },
   }

@@ -30,11 +30,10 @@ export const tasksService: Registration<typeof PluginType.GRPC> = {
     const { containers, content } = ic.get(PluginType.Metadata)
     const runtime = ic.get(PluginType.RuntimeV2)
     const [differ] = ic.getAll(PluginType.Differ).values()
-    const checkpoints = createCheckpoints({ content, differ, root: ic.root })
+    const awaits = (ctx: Context, id: string) => isCreated(runtime, ctx, id)
+    const checkpoints = createCheckpoints({ content, differ, root: ic.root, awaits })
     // Not waited for: whoever needs it does.
-    void checkpoints
-      .sweep((ctx, id) => isCreated(runtime, ctx, id))
-      .catch((error: unknown) => ic.log.warn('cannot clear away old checkpoints', { error }))
+    checkpoints.sweep().catch((error: unknown) => ic.log.warn('cannot clear away old checkpoints', { error }))
     /** Every call about a task is refused when there is no such container. */
     const containerOf = async (ctx: Context, id: string): Promise<Container> => {
       requireNamespace(ctx)
@@ -68,7 +67,7 @@ export const tasksService: Registration<typeof PluginType.GRPC> = {
               return { id: '', ...(await runtime.delete(ctx, containerId, '')) }
             } finally {
               // Also when it has gone in another way.
-              if (!(await isCreated(runtime, ctx, containerId))) await checkpoints.forget(ctx, containerId)
+              await checkpoints.forget(ctx, containerId)
             }
           },
           async deleteProcess(ctx, { containerId, execId }) {
