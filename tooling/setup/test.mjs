@@ -45,7 +45,15 @@ const vm = isRoot
   : 0
 if (vm !== 0) console.log('failed: tests in a virtual machine with control groups of version 2')
 
+/** The end of a package's log: failed tests, and what failed outside of any, such as the clearing up after them. */
+function whyItFailed(name) {
+  const lines = readFileSync(join(root, name, '.turbo/turbo-test.log'), 'utf8').split('\n')
+  const first = lines.findIndex((line) => /⎯ (Failed|Unhandled) /.test(line))
+  return lines.slice(first === -1 ? -100 : first, first === -1 ? undefined : first + 200).join('\n')
+}
+
 const total = { passed: 0, failed: 0, skipped: 0 }
+const failures = []
 for (const { name, path } of resultFiles()) {
   let results
   try {
@@ -56,13 +64,9 @@ for (const { name, path } of resultFiles()) {
   total.passed += results.numPassedTests
   total.failed += results.numFailedTests
   total.skipped += results.numPendingTests + results.numTodoTests
-  if (results.numFailedTests > 0 || !results.success) console.log(`failed: ${name}`)
-  for (const { assertionResults } of results.testResults) {
-    for (const { fullName, status, failureMessages } of assertionResults) {
-      if (status === 'failed') console.log(`  ${fullName}\n    ${failureMessages.join('\n').replaceAll('\n', '\n    ')}`)
-    }
-  }
+  if (results.numFailedTests > 0 || !results.success) failures.push(name)
 }
+for (const name of failures) console.log(`failed: ${name}\n${whyItFailed(name)}`)
 if (!isRoot) console.log('\nTests that need root were skipped; run `sudo npm test` for all of them.')
 console.log(`\n${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`)
 process.exit(status === 0 && vm === 0 && total.failed === 0 ? 0 : 1)

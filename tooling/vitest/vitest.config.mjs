@@ -5,8 +5,9 @@ export default defineConfig({
   test: {
     passWithNoTests: true,
     include: ['test/**/*.test.ts'],
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
+    // What hangs is to be found out, and a machine that has much else to do is not to be taken for it.
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
     pool: 'forks',
     maxWorkers: 2,
     reporters: ['default', 'json'],

@@ -22,6 +22,16 @@ export async function findLeaks(dir: string): Promise<Leaks> {
   return { mounts, processes: await processesOf(dir), special: await specialFiles(dir), temporary: await temporaryFiles(dir) }
 }
 
+/** As {@link findLeaks}, of what does not go away by itself within 5 seconds: shims that nobody needs any more take a moment. */
+export async function findLastingLeaks(dir: string): Promise<Leaks> {
+  const deadline = Date.now() + 5000
+  for (;;) {
+    const leaks = await findLeaks(dir)
+    if (Object.values(leaks).every(({ length }) => length === 0) || Date.now() > deadline) return leaks
+    await new Promise((resolve) => setTimeout(resolve, 100))
+  }
+}
+
 async function processesOf(dir: string): Promise<string[]> {
   const found: string[] = []
   for (const pid of await readdir('/proc')) {

@@ -8,7 +8,7 @@ import {
   docker as dockerProgram,
   eventually,
   exec,
-  findLeaks,
+  findLastingLeaks,
   ourDaemon,
   prepareCgroups,
   runInTerminal,
@@ -21,15 +21,8 @@ import { type Environment, startEnvironment } from './environment.js'
 const isRoot = process.getuid?.() === 0
 const quietly = ['--network', 'none']
 
-/** Ends once everything below `dir` has gone, which takes shims a moment. */
 async function expectNothingLeft(dir: string): Promise<void> {
-  const clean = { mounts: [], processes: [], special: [], temporary: [] }
-  const leaks = await eventually(
-    'nothing is left',
-    async () => ((await findLeaks(dir)).processes.length === 0 ? findLeaks(dir) : undefined),
-    5000,
-  ).catch(() => findLeaks(dir))
-  expect(leaks).toEqual(clean)
+  expect(await findLastingLeaks(dir)).toEqual({ mounts: [], processes: [], special: [], temporary: [] })
 }
 
 /** The shims of the containers of docker below a containerd. */
@@ -399,7 +392,7 @@ describe.runIf(isRoot)('dockerd with a containerd of its own', () => {
     await docker('stop', '--time', '0', 'through')
     expect(await docker('wait', 'through')).toBe('137')
     await docker('rm', 'through')
-  }, 60_000)
+  })
 })
 
 // dockerd makes its exit codes of the runtime's words, of which it knows those of runc. Needs root.

@@ -5,7 +5,7 @@ import {
   type BuiltImage,
   buildBusyboxImage,
   type DaemonOptions,
-  findLeaks,
+  findLastingLeaks,
   type Registry,
   startDaemon,
   startRegistry,
@@ -47,21 +47,11 @@ export async function startEnvironment(options: Partial<DaemonOptions> = {}): Pr
     async close() {
       await registry.stop()
       const code = await daemon.stop()
-      const leaks = await settledLeaks(join(dir, 'd'))
-      const log = leaks.mounts.length + leaks.processes.length + leaks.special.length > 0 ? await daemon.log() : ''
+      const leaks = await findLastingLeaks(join(dir, 'd'))
+      const log = Object.values(leaks).some(({ length }) => length > 0) ? await daemon.log() : ''
       await rm(dir, { recursive: true, force: true })
       expect(leaks, log).toEqual({ mounts: [], processes: [], special: [], temporary: [] })
       expect(code).toBe(0)
     },
-  }
-}
-
-/** Shims that nobody needs any more take a moment to end. */
-async function settledLeaks(dir: string) {
-  const deadline = Date.now() + 5000
-  for (;;) {
-    const leaks = await findLeaks(dir)
-    if (leaks.processes.length === 0 || Date.now() > deadline) return leaks
-    await new Promise((resolve) => setTimeout(resolve, 100))
   }
 }

@@ -166,7 +166,7 @@ describe.runIf(process.getuid?.() === 0)('layers', () => {
     }
     expect(diffIds[1]).toMatch(/^sha256:/)
     expect(diffIds[1]).toBe(diffIds[0])
-  }, 120_000)
+  })
 
   test.each(['overlayfs', 'native', 'btrfs'])(
     'a daemon that is killed while it unpacks and commits on %s starts clean, and unpacks the whole',
@@ -239,7 +239,7 @@ ${disk === undefined ? '' : `[plugins."io.containerd.snapshotter.v1.btrfs"]\n  r
       containerd.close()
       await daemon.stop()
     }
-  }, 120_000)
+  })
 })
 
 /**

@@ -108,7 +108,7 @@ describe.runIf(process.getuid?.() === 0)('the changes of an overlay, found by it
       }),
     )
     expect(round).toBeGreaterThan(5)
-  }, 60_000)
+  })
 
   test('are only looked for there where the mounts say that all else is the same', () => {
     const upper = [overlay(['workdir=/w', 'upperdir=/u', 'lowerdir=/a:/b'])]
