@@ -8,6 +8,7 @@ export default defineConfig({
     // What hangs is to be found out, and a machine that has much else to do is not to be taken for it.
     testTimeout: 120_000,
     hookTimeout: 120_000,
+    expect: { poll: { timeout: 30_000 } },
     pool: 'forks',
     maxWorkers: 2,
     reporters: ['default', 'json'],

@@ -22,9 +22,9 @@ export async function findLeaks(dir: string): Promise<Leaks> {
   return { mounts, processes: await processesOf(dir), special: await specialFiles(dir), temporary: await temporaryFiles(dir) }
 }
 
-/** As {@link findLeaks}, of what does not go away by itself within 5 seconds: shims that nobody needs any more take a moment. */
+/** As {@link findLeaks}, of what does not go away by itself: a shim that nobody needs any more may wait 10 s for a daemon and try for 10 s to tell it what happened. */
 export async function findLastingLeaks(dir: string): Promise<Leaks> {
-  const deadline = Date.now() + 5000
+  const deadline = Date.now() + 30_000
   for (;;) {
     const leaks = await findLeaks(dir)
     if (Object.values(leaks).every(({ length }) => length === 0) || Date.now() > deadline) return leaks

@@ -41,7 +41,7 @@ export function runInTerminal(command: string, args: readonly string[]): Termina
   })
   return {
     output: () => screen,
-    shows: (text, timeoutMs = 10_000) =>
+    shows: (text, timeoutMs = 30_000) =>
       new Promise((resolve, reject) => {
         const timer = setTimeout(
           () => reject(new Error(`"${text}" not shown within ${timeoutMs} ms: ${JSON.stringify(screen)}`)),

@@ -188,7 +188,7 @@ describe.runIf(process.getuid?.() === 0)('after the deletion of everything', () 
   }
 
   async function expectToBe(before: Held): Promise<void> {
-    await eventually('all is let go', async () => (same(await held(), before) ? true : undefined), 5000).catch(() => {})
+    await eventually('all is let go', async () => (same(await held(), before) ? true : undefined)).catch(() => {})
     expect(await held()).toEqual(before)
   }
 

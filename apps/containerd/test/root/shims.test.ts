@@ -31,7 +31,12 @@ const combinations: readonly Combination[] = [
     command: 'containerd',
     runtime: ['--runtime', ourShim],
   },
-  { name: 'our shim with crun by configuration', config: shimManager('oci_runtime = "crun"'), runtime: [], takenOver: true },
+  {
+    name: 'our shim with crun by configuration',
+    config: shimManager('oci_runtime = "crun"\n  shim_idle_timeout = "1s"'),
+    runtime: [],
+    takenOver: true,
+  },
 ]
 
 // Shims and daemons of both projects with each other, driven by Debian's ctr. Needs root.

@@ -538,8 +538,8 @@ describe.runIf(canRun)('the runtime', () => {
       expect(performance.now() - started).toBeLessThan(limitMs)
       return result
     }
-    expect(await within(1000, runtime.list(ctx))).toMatchObject([{ status: 'running' }, { status: 'running' }])
-    expect(await within(1000, runtime.state(ctx, 'hangs', ''))).toMatchObject({ status: 'running' })
+    expect(await within(2500, runtime.list(ctx))).toMatchObject([{ status: 'running' }, { status: 'running' }])
+    expect(await within(2500, runtime.state(ctx, 'hangs', ''))).toMatchObject({ status: 'running' })
     await expect(within(8000, runtime.kill(ctx, 'hangs', '', 15, false))).rejects.toMatchObject({ code: 'DeadlineExceeded' })
     await within(2500, runtime.kill(ctx, 'works', '', 9, false))
     await runtime.wait(ctx, 'works', '')
