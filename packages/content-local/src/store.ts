@@ -118,7 +118,7 @@ export async function createContentStore(options: ContentStoreOptions): Promise<
 
     async writer(ctx, { ref, total = 0, expected = '' }) {
       if (ref === '') throw new InvalidArgumentError('ref must not be empty')
-      const lock = locks.acquire(ref)
+      const lock = await locks.acquire(ref)
       try {
         if (expected !== '' && digestProblem(expected) === undefined && (await blobs.exists(expected))) {
           throw new AlreadyExistsError(`content ${expected}`)

@@ -239,7 +239,8 @@ class Writer implements ContentWriter {
 
   /** Leaves the ingest for a later writer. */
   async #suspend(): Promise<void> {
-    const { log, ref } = this.#deps
+    const { lock, log, ref } = this.#deps
+    lock.closing()
     try {
       await this.#syncing
       this.#file.touch(microsOf(this.#progress.updatedAt))
@@ -253,6 +254,7 @@ class Writer implements ContentWriter {
 
   async #release(): Promise<void> {
     const { lock, log, ref } = this.#deps
+    lock.closing()
     try {
       await this.#syncing.catch(() => {})
       await this.#file.close()

@@ -182,3 +182,18 @@ it('keeps few files open, none of a deleted blob, and none at all after closing'
   await store.close()
   expect(await openFiles()).toEqual([])
 })
+
+it('a ref is locked while it has a writer, and free for the next one from the moment on at which that is told to close', async () => {
+  const bytes = randomBytes(5_000_000)
+  const writer = await store.writer(ctx, { ref: 'r' })
+  await writer.write(bytes)
+  expect(await failure(store.writer(ctx, { ref: 'r' }))).toMatchObject({ code: 'Unavailable' })
+  const closing = writer.close()
+  const next = await store.writer(ctx, { ref: 'r' })
+  await closing
+  expect(next.status().offset).toBe(bytes.length)
+  const committing = next.commit(ctx, { expected: `sha256:${'0'.repeat(64)}` })
+  expect(await failure(store.writer(ctx, { ref: 'r' }))).toMatchObject({ code: 'Unavailable' })
+  expect(await failure(committing)).toMatchObject({ code: 'FailedPrecondition' })
+  await (await store.writer(ctx, { ref: 'r' })).close()
+})
