@@ -1,5 +1,5 @@
 import { access, mkdir, readFile, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 
 const mountPoint = '/sys/fs/cgroup'
 
@@ -18,7 +18,18 @@ export async function joinCgroup(path: string): Promise<void> {
     if (fields[separator + 1] !== 'cgroup' || fields[4] === undefined) continue
     const directory = join(fields[4], path)
     await mkdir(directory, { recursive: true })
+    if (await exists(join(directory, 'cpuset.cpus'))) await inheritCpuset(directory)
     await writeFile(join(directory, 'cgroup.procs'), String(process.pid))
+  }
+}
+
+/** A new cpuset has no processors and no memory, and takes no process until it has: it gets those of its parent. */
+async function inheritCpuset(directory: string): Promise<void> {
+  for (const name of ['cpuset.cpus', 'cpuset.mems']) {
+    const path = join(directory, name)
+    if ((await readFile(path, 'utf8')).trim() !== '') continue
+    await inheritCpuset(dirname(directory))
+    await writeFile(path, await readFile(join(dirname(directory), name)))
   }
 }
 
