@@ -1,22 +1,38 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { type Any, typeName } from '@containerd-ts/api'
+import {
+  CreateOptions as LinuxCreateOptions,
+  RuncOptions as LinuxRuncOptions,
+} from '@containerd-ts/api/containerd/linux/runc/options'
 import { Options } from '@containerd-ts/api/containerd/runc/v1/options'
 import { InvalidArgumentError } from '@containerd-ts/interface'
 
 export type RuncOptions = Options
 
-const typeUrl = 'containerd.runc.v1.Options'
+// By the names of their messages. The latter two are of containerd 1.x, for the runtime `io.containerd.runtime.v1.linux`.
+const decoders: Readonly<Record<string, (value: Uint8Array) => Options>> = {
+  'containerd.runc.v1.Options': (value) => Options.decode(value),
+  'containerd.linux.runc.RuncOptions'(value) {
+    const { runtime, runtimeRoot, systemdCgroup } = LinuxRuncOptions.decode(value)
+    return Options.fromPartial({ binaryName: runtime, root: runtimeRoot, systemdCgroup })
+  },
+  'containerd.linux.runc.CreateOptions'(value) {
+    const { noPivotRoot, noNewKeyring, shimCgroup, ioUid, ioGid, criuImagePath, criuWorkPath } = LinuxCreateOptions.decode(value)
+    return Options.fromPartial({ noPivotRoot, noNewKeyring, shimCgroup, ioUid, ioGid, criuImagePath, criuWorkPath })
+  },
+}
 
 /** Decodes the options of a task. @throws InvalidArgumentError when they are of another type or damaged. */
 export function decodeOptions(options: Any | undefined): RuncOptions {
   if (options === undefined || options.typeUrl === '') return Options.fromPartial({})
-  if (typeName(options.typeUrl) !== typeUrl)
-    throw new InvalidArgumentError(`unsupported option type ${JSON.stringify(options.typeUrl)}`)
+  const type = typeName(options.typeUrl)
+  const decode = Object.hasOwn(decoders, type) ? decoders[type] : undefined
+  if (decode === undefined) throw new InvalidArgumentError(`unsupported option type ${JSON.stringify(options.typeUrl)}`)
   try {
-    return Options.decode(options.value)
+    return decode(options.value)
   } catch (cause) {
-    throw new InvalidArgumentError(`options of type ${typeUrl} cannot be decoded`, { cause })
+    throw new InvalidArgumentError(`options of type ${type} cannot be decoded`, { cause })
   }
 }
 

@@ -2,6 +2,8 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { TaskOOM } from '@containerd-ts/api/containerd/events/task'
+import { CreateOptions, RuncOptions } from '@containerd-ts/api/containerd/linux/runc/options'
+import { Options } from '@containerd-ts/api/containerd/runc/v1/options'
 import { EventsDefinition } from '@containerd-ts/api/containerd/services/events/ttrpc/v1/events'
 import { serveTtrpc, type TtrpcServer, ttrpcError } from '@containerd-ts/ttrpc'
 import { describe, expect, test } from 'vitest'
@@ -9,6 +11,7 @@ import { createExitTracker } from '../src/exit-tracker.js'
 import { parseFlags } from '../src/flags.js'
 import { createMutex } from '../src/mutex.js'
 import { createPublisher } from '../src/publisher.js'
+import { decodeOptions } from '../src/runtime-options.js'
 import { socketPath } from '../src/socket-address.js'
 import { parseStdio } from '../src/stdio-uri.js'
 
@@ -32,6 +35,24 @@ test('the command line is that of every shim', () => {
 test('the socket is where clients look for it', () => {
   const name = '5e250b13f984a15f73216d143af1bf3c64171aa56c781ba9d4040c75b2c1eee2'
   expect(socketPath('/run/containerd/s', '/run/containerd/containerd.sock', 'default', 'x')).toBe(`/run/containerd/s/${name}`)
+})
+
+test('options are understood in the encodings of all generations of clients', () => {
+  const options = { binaryName: 'crun', root: '/r', systemdCgroup: true }
+  const pack = (typeUrl: string, value: Uint8Array) => decodeOptions({ typeUrl, value })
+  for (const prefix of ['', 'types.containerd.io/'])
+    expect(pack(`${prefix}containerd.runc.v1.Options`, Options.encode(Options.fromPartial(options)).finish())).toMatchObject(
+      options,
+    )
+  const linux = { runtime: 'crun', runtimeRoot: '/r', systemdCgroup: true }
+  const value = RuncOptions.encode(RuncOptions.fromPartial(linux)).finish()
+  expect(pack('containerd.linux.runc.RuncOptions', value)).toMatchObject(options)
+  const create = { noPivotRoot: true, noNewKeyring: true, shimCgroup: '/s', ioUid: 1, ioGid: 2 }
+  expect(
+    pack('containerd.linux.runc.CreateOptions', CreateOptions.encode(CreateOptions.fromPartial(create)).finish()),
+  ).toMatchObject(create)
+  expect(() => pack('some.Thing', value)).toThrow('unsupported option type "some.Thing"')
+  expect(() => pack('containerd.runc.v1.Options', Buffer.from([0xff]))).toThrow('cannot be decoded')
 })
 
 test('streams are named by path or URI', () => {
