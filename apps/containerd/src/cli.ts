@@ -17,7 +17,7 @@ export async function run(argv: string[], stop: AbortSignal): Promise<number> {
     else if (values['help'] === true)
       process.stdout.write(command.words.length === 0 ? programHelp(commands) : commandHelp(command))
     else await command.run({ values, args, stop })
-    return 0
+    return Number(process.exitCode ?? 0)
   } catch (error) {
     if (error instanceof UsageError) {
       const help = command === undefined || command.words.length === 0 ? programHelp(commands) : commandHelp(command)
@@ -45,6 +45,12 @@ function find(argv: string[]): AnyCommand {
 
 function parse(command: AnyCommand, argv: string[]): { values: Record<string, string | boolean | undefined>; args: string[] } {
   const options: OptionTable = { ...globalOptions, ...command.options }
+  const last = command.words.at(-1)
+  if (command.verbatim === true && last !== undefined) {
+    const args = argv.slice(argv.indexOf(last) + 1)
+    if (args[0] === '--') args.shift()
+    return { values: { help: args[0] === '--help' || args[0] === '-h' }, args }
+  }
   try {
     const { values, positionals } = parseArgs({ args: argv, allowPositionals: true, options })
     const args = positionals.slice(command.words.length)

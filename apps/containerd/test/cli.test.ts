@@ -139,3 +139,35 @@ describe.runIf(process.getuid?.() === 0)('a running daemon', () => {
     expect(await second.stop('SIGINT')).toBe(0)
   })
 })
+
+describe('oci-hook', () => {
+  const hook = async (args: string[], env: Record<string, string> = {}) => {
+    const bundle = join(dir, 'bundle')
+    await mkdir(bundle, { recursive: true })
+    await writeFile(join(bundle, 'config.json'), JSON.stringify({ root: { path: 'rootfs' } }))
+    const state = { ociVersion: '1.0.2', id: 'c1', status: 'created', pid: 123, bundle, annotations: { 'a/b': 'note' } }
+    const input = JSON.stringify(state)
+    const { stdout, stderr, code } = await exec(ourDaemon, ['oci-hook', ...args], { input, env: { ...process.env, ...env } })
+    return { stdout: stdout.replaceAll(bundle, '<bundle>'), stderr, code }
+  }
+
+  test('runs a program that is told what container it is for', async () => {
+    const print = ['/bin/sh', '-c', 'printf "%s\\n" "$@" "$OF"', 'sh']
+    expect(
+      await hook([...print, '--pid', '{{pid}}', '{{ id }}={{id}}', '{{rootfs}}', '{{annotation "a/b"}}'], {
+        OF: '{{bundle}} {{status}}',
+      }),
+    ).toEqual({ code: 0, stdout: '--pid\n123\nc1=c1\n<bundle>/rootfs\nnote\n<bundle> created\n', stderr: '' })
+    expect(await hook(['--', '/bin/sh', '-c', 'exit 7'])).toMatchObject({ code: 7 })
+    expect(await hook(['--help'])).toMatchObject({ code: 0, stdout: expect.stringContaining('oci-hook [options] <program>') })
+  })
+
+  test('says what it does not know', async () => {
+    expect(await hook(['/bin/true', '{{name}}'])).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/^containerd: oci-hook: nothing is known as \{\{name\}\}; there are id, /),
+    })
+    expect(await hook(['/no/such'])).toMatchObject({ code: 1, stderr: expect.stringContaining('/no/such') })
+    expect(await hook([])).toMatchObject({ code: 1, stderr: expect.stringContaining('oci-hook needs a program') })
+  })
+})

@@ -44,12 +44,14 @@ export interface Command<O extends OptionTable = OptionTable> {
   readonly words: readonly string[]
   /** What may follow the words, as the help shows it: `<uri>`. Without it nothing may. */
   readonly args?: string
+  /** What follows the words belongs to another program, even what looks like options. */
+  readonly verbatim?: boolean
   /** One line for the list of commands. */
   readonly summary: string
   /** More than the summary, for the command's own help. */
   readonly description?: string
   readonly options: O
-  /** Prints its result to standard output. @throws UsageError, and anything else as a failure. */
+  /** Prints its result to standard output; an exit status other than 0 is left in `process.exitCode`. @throws UsageError, and anything else as a failure. */
   run(invocation: Invocation<O>): Promise<void>
 }
 

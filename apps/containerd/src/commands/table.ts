@@ -8,6 +8,7 @@ import { gcExplain } from './gc-explain.js'
 import { metadataCheck } from './metadata-check.js'
 import { metadataDump } from './metadata-dump.js'
 import { metadataRepair } from './metadata-repair.js'
+import { ociHook } from './oci-hook.js'
 import { pluginsAdd } from './plugins-add.js'
 import { pluginsExplain } from './plugins-explain.js'
 import { pluginsGraph } from './plugins-graph.js'
@@ -34,4 +35,5 @@ export const commands: readonly AnyCommand[] = [
   metadataCheck,
   metadataRepair,
   publish,
+  ociHook,
 ]
