@@ -74,6 +74,8 @@ export interface Archive {
   makeDirectories(directories: readonly NewDirectory[], signal?: AbortSignal): Promise<void>
   /** Removes a file or a directory with all that is in it. That it is not there is no error. @throws SystemError */
   remove(path: string, signal?: AbortSignal): Promise<void>
+  /** Tells that there will soon be something to do: the thread for it, which takes longer to start than a small layer to unpack, is started now. */
+  warm(): void
   /** Ends the threads. */
   close(): Promise<void>
 }
@@ -268,6 +270,7 @@ export function openArchive(options: ArchiveOptions = {}): Archive {
     async remove(path, signal) {
       await stoppable(signal, (stop) => ({ kind: 'remove', path, stop }))
     },
+    warm: () => threads.warm(),
     close: async () => void (await Promise.all([threads.close(), digests.close()])),
   }
 }

@@ -5,6 +5,8 @@ import { fromSentError, type Report } from './jobs.js'
 export interface Threads<Job> {
   /** Runs a job on a free thread; waits for one when all are busy. The promise settles when the thread is done with it. */
   run(job: Job, signal: AbortSignal | undefined, onReport: (report: Report) => void): Promise<Report>
+  /** Starts a thread ahead of a job that is to come, unless there is one already. */
+  warm(): void
   /** Ends all threads. Running jobs are rejected. */
   close(): Promise<void>
 }
@@ -87,6 +89,11 @@ export function createThreads<Job>({ start: startWorker, max, idleMs }: ThreadsO
       next.resolve(thread)
       return
     }
+    keep(thread)
+  }
+
+  /** For the next job, but not for ever. */
+  function keep(thread: Thread): void {
     // An idle thread does not keep the process running.
     thread.worker.unref()
     thread.idle = setTimeout(() => {
@@ -110,6 +117,9 @@ export function createThreads<Job>({ start: startWorker, max, idleMs }: ThreadsO
       } finally {
         giveBack(thread, usable)
       }
+    },
+    warm() {
+      if (!closed && all.size === 0) keep(start())
     },
     async close() {
       closed = true

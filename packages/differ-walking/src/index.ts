@@ -4,6 +4,7 @@ import { openArchive } from '@containerd-ts/archive'
 import { hostPlatform } from '@containerd-ts/interface'
 import { cleanupTempMounts } from '@containerd-ts/mount'
 import { list, PluginType, type Registration, record, register, table, text } from '@containerd-ts/plugin'
+import { warmOnArrivals } from './arrivals.js'
 import { createWalkingDiffer } from './differ.js'
 import type { StreamProcessor } from './stream-processor.js'
 
@@ -29,7 +30,7 @@ const processorsDoc =
 export const walkingDiffer: Registration<typeof PluginType.Differ, WalkingConfig> = {
   type: PluginType.Differ,
   id: 'walking',
-  requires: [PluginType.Metadata],
+  requires: [PluginType.Metadata, PluginType.Event],
   config: { stream_processors: record(table(processorSchema, { doc: 'A program.' }), { doc: processorsDoc }) },
   async init(ic) {
     const { content } = ic.get(PluginType.Metadata)
@@ -38,7 +39,19 @@ export const walkingDiffer: Registration<typeof PluginType.Differ, WalkingConfig
     await cleanupTempMounts(tempRoot)
     ic.meta.platforms.push(hostPlatform())
     const processors = Object.entries(ic.config.stream_processors).map(([id, processor]) => ({ id, ...processor }))
-    return createWalkingDiffer({ content, archive: openArchive(), tempRoot, processors })
+    const archive = openArchive()
+    const differ = createWalkingDiffer({ content, archive, tempRoot, processors })
+    const closing = new AbortController()
+    warmOnArrivals(ic.events, archive, closing.signal).catch((error) => {
+      ic.log.warn('threads for layers are no longer started ahead', { error })
+    })
+    return {
+      ...differ,
+      close() {
+        closing.abort()
+        return differ.close()
+      },
+    }
   },
 }
 
