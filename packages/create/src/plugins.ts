@@ -17,6 +17,7 @@ export const plugins: Readonly<Record<string, PluginChoice>> = {
   'snapshot-btrfs': { what: 'snapshots on btrfs' },
   'differ-walking': { what: 'layers to trees and back', needs: ['metadata-level'] },
   'metrics-cgroups': { what: 'metrics of containers' },
+  'restart-monitor': { what: 'containers that are started again', needs: ['metadata-level', 'runtime-linux'] },
   'runtime-linux': { what: 'containers through shims', needs: ['events-exchange', 'service-events'] },
   'service-containers': { what: 'the Containers service', needs: ['metadata-level'] },
   'service-content': { what: 'the Content service', needs: ['metadata-level'] },
