@@ -1,6 +1,13 @@
 import { zeroTimestamp } from '@containerd-ts/api'
 import { Kind, SnapshotsDefinition, type Info as WireInfo } from '@containerd-ts/api/containerd/services/snapshots/v1/snapshots'
-import { isUnimplemented, NotFoundError, type SnapshotInfo, type SnapshotKind, type Snapshotter } from '@containerd-ts/interface'
+import {
+  isNotFound,
+  isUnimplemented,
+  NotFoundError,
+  type SnapshotInfo,
+  type SnapshotKind,
+  type Snapshotter,
+} from '@containerd-ts/interface'
 import { answer, answers, type ProxyConnection } from './connection.js'
 
 /** A snapshotter that another process serves. `name` is what it is asked for there. */
@@ -41,17 +48,26 @@ export function createRemoteSnapshotter(connection: ProxyConnection, name: strin
     },
     async *walk(ctx, filters) {
       const batches = answers(ctx, (options) => service.list({ snapshotter, filters: [...filters] }, options))
-      for await (const { info } of batches) for (const snapshot of info) yield fromWire(snapshot, snapshot.name)
+      try {
+        for await (const { info } of batches) for (const snapshot of info) yield fromWire(snapshot, snapshot.name)
+      } catch (error) {
+        if (!isUnused(error)) throw error
+      }
     },
     async cleanup(ctx) {
       try {
         await answer(ctx, (options) => service.cleanup({ snapshotter }, options))
       } catch (error) {
         // It has nothing to clean up.
-        if (!isUnimplemented(error)) throw error
+        if (!isUnimplemented(error) && !isUnused(error)) throw error
       }
     },
   }
+}
+
+/** What snapshotters made with containerd's packages say before they have had a snapshot; with which code depends on the call. */
+function isUnused(error: unknown): boolean {
+  return isNotFound(error) || (error instanceof Error && error.message.endsWith('bucket does not exist: not found'))
 }
 
 const kinds = new Map<Kind, SnapshotKind>([

@@ -13,6 +13,7 @@ import type { Logger } from '@containerd-ts/plugin'
 import { changeFor, restartLabels } from './policy.js'
 import { end, type RestartDeps, startAgain } from './restart.js'
 
+/** What a monitor works with. */
 export interface RestartMonitorOptions {
   metadata: Pick<MetadataStore, 'namespaces' | 'containers' | 'snapshotters'>
   runtime: RestartDeps['runtime'] & Pick<TaskRuntime, 'state'>
@@ -21,6 +22,7 @@ export interface RestartMonitorOptions {
   intervalMs: number
 }
 
+/** A monitor that looks at the containers until it is closed. */
 export interface RestartMonitor {
   /** Looks no further, and waits for what is under way. */
   close(): Promise<void>
