@@ -14,7 +14,7 @@ import { startWriteback } from './writeback.js'
 // Starting a thread takes as long as to hash so many bytes.
 const worthAThread = 4 << 20
 // Files and directories that are measured in less time than it takes to start a thread.
-const smallTree = 256
+const smallTree = 1000
 
 export interface ArchiveOptions {
   /** How many layers are worked on at once; more wait. Default: one per processor, two at least. */
