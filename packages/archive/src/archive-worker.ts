@@ -15,6 +15,7 @@ import { toSentError } from './jobs.js'
 import { createMissingParents, type DirectoryAttributes, readAttributes } from './missing-parents.js'
 import { overlayGuide } from './overlay-guide.js'
 import { type ByteSource, createTarReader } from './tar-reader.js'
+import { comeAfterClients } from './thread-priority.js'
 import { takeThreadRoot } from './thread-root.js'
 import { byteString, namesIn, removeTree } from './tree-operations.js'
 import { measureChanges, measureTree, type TreeUsage } from './tree-usage.js'
@@ -24,6 +25,7 @@ import { createZstdSource } from './zstd-source.js'
 // A thread that waits for its work, with the synchronous file system calls that this is best done with. Everything that it needs is
 // loaded by now: while it is in a layer's root, a path leads to the layer's files.
 
+comeAfterClients()
 const port = parentPort
 if (port === null) throw new TypeError('this module is for a worker thread')
 const root = takeThreadRoot()

@@ -2,9 +2,11 @@ import { createHash } from 'node:crypto'
 import { parentPort } from 'node:worker_threads'
 import { createRingReader } from './byte-ring.js'
 import { type DigestJob, type Report, type StreamDigest, toSentError } from './jobs.js'
+import { comeAfterClients } from './thread-priority.js'
 
 // A thread that only hashes, so that it need not be done by the one that unpacks.
 
+comeAfterClients()
 const port = parentPort
 if (port === null) throw new TypeError('this module is for a worker thread')
 const report = (message: Report) => port.postMessage(message)
