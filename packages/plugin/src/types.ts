@@ -14,6 +14,7 @@ export const PluginType = {
   Internal: 'io.containerd.internal.v1',
   Lease: 'io.containerd.lease.v1',
   Metadata: 'io.containerd.metadata.v1',
+  Metrics: 'io.containerd.metrics.v1',
   Monitor: 'io.containerd.monitor.v1',
   ContainerMonitor: 'io.containerd.monitor.container.v1',
   TaskMonitor: 'io.containerd.monitor.task.v1',

@@ -15,7 +15,16 @@ import { type AnyRegistration, PluginType, silentLogger } from '@containerd-ts/p
 import { connectTtrpc } from '@containerd-ts/ttrpc'
 import { Client, credentials, Metadata, status } from '@grpc/grpc-js'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { type Daemon, daemonConfig, debugListener, grpcListener, metricsListener, serve, ttrpcListener } from '../src/index.js'
+import {
+  type Daemon,
+  daemonConfig,
+  debugListener,
+  grpcListener,
+  grpcMetrics,
+  metricsListener,
+  serve,
+  ttrpcListener,
+} from '../src/index.js'
 
 let dir: string
 let daemon: Daemon | undefined
@@ -91,9 +100,11 @@ const forward = service(
 
 async function start(
   registrations: readonly AnyRegistration[] = [namespaces, forward, grpcListener, ttrpcListener, metricsListener, debugListener],
+  plugins: Record<string, object> = {},
 ) {
   const table = {
     plugins: {
+      ...plugins,
       'io.containerd.server.v1.debug': { address: join(dir, 'debug.sock') },
       'io.containerd.server.v1.metrics': { address: `127.0.0.1:${metricsPort}` },
     },
@@ -215,6 +226,32 @@ test('figures and the state of the process are shown where configured', async ()
   expect(metrics).toContain(
     'grpc_server_handled_total{grpc_code="OK",grpc_method="Get",grpc_service="containerd.services.namespaces.v1.Namespaces",grpc_type="unary"} 1',
   )
+})
+
+test('how long calls take is counted where it is asked for', async () => {
+  const histogram = 'io.containerd.metrics.v1.grpc-prometheus'
+  const labels = 'grpc_method="Get",grpc_service="containerd.services.namespaces.v1.Namespaces",grpc_type="unary"'
+  const figures = async (grpc_histogram: boolean) => {
+    const { address, daemon: running } = await start([namespaces, grpcMetrics, grpcListener, metricsListener], {
+      [histogram]: { grpc_histogram },
+    })
+    const { connection, client } = connectGrpc(address)
+    for (const name of ['a', 'b']) await client.get({ name })
+    await expect(client.get({ name: 'missing' })).rejects.toThrow('missing')
+    connection.close()
+    const metrics = await httpGet({ host: '127.0.0.1', port: metricsPort, path: '/v1/metrics' })
+    await running.close()
+    return metrics
+  }
+  expect(await figures(false)).not.toContain('grpc_server_handling_seconds')
+  const lines = (await figures(true)).split('\n')
+  expect(lines).toContain('# TYPE grpc_server_handling_seconds histogram')
+  expect(lines).toContain(`grpc_server_handling_seconds_bucket{${labels},le="+Inf"} 3`)
+  expect(lines).toContain(`grpc_server_handling_seconds_count{${labels}} 3`)
+  const counts = lines.flatMap((line) => /_bucket\{.*le="[\d.]+"\} (\d+)/.exec(line)?.[1] ?? []).map(Number)
+  expect(counts).toEqual([...counts].sort((a, b) => a - b))
+  expect(counts.length).toBe(11)
+  expect(lines.find((line) => line.startsWith('grpc_server_handling_seconds_sum'))).toMatch(/ 0\.\d+$/)
 })
 
 test('closing ends streams and removes the sockets', async () => {

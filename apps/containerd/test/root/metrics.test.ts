@@ -98,6 +98,7 @@ describe.runIf(process.getuid?.() === 0)('the metrics listener, and that of cont
       config: `version = 2
 disabled_plugins = ["io.containerd.grpc.v1.cri"]
 [metrics]
+  grpc_histogram = true
   address = "${metrics}"
 [plugins."io.containerd.shim.v1.manager"]
   socket_dir = "${join(at, 's')}"

@@ -2,7 +2,7 @@ import { EncodedMessage, grpcServiceDefinition, type MethodDefinition } from '@c
 import { type AnyHandler, type BoundService, type Context, StatusCode, toStatus } from '@containerd-ts/interface'
 import type { Logger } from '@containerd-ts/plugin'
 import type * as grpc from '@grpc/grpc-js'
-import type { CallCounters, Counter } from './counters.js'
+import type { CallCounters, Counter, Started } from './counters.js'
 
 interface AdapterOptions {
   log: Logger
@@ -32,9 +32,9 @@ export function addService(server: grpc.Server, service: BoundService, options: 
 
 function adapt(service: string, method: MethodDefinition, handler: AnyHandler, options: AdapterOptions): grpc.UntypedHandleCall {
   const counter = options.counters.of(service, method)
-  const fail = (error: unknown): Partial<grpc.StatusObject> => {
+  const fail = (error: unknown, started: Started): Partial<grpc.StatusObject> => {
     const status = toStatus(error)
-    counter.handled(status.code)
+    counter.handled(status.code, started)
     if (status.code === StatusCode.Unknown || status.code === StatusCode.Internal) {
       options.log.error('call failed', { method: `/${service}/${method.name}`, error })
     }
@@ -43,35 +43,35 @@ function adapt(service: string, method: MethodDefinition, handler: AnyHandler, o
 
   if (!method.responseStream && !method.requestStream) {
     return (call: grpc.ServerUnaryCall<unknown, unknown>, callback: grpc.sendUnaryData<unknown>) => {
-      counter.started()
+      const started = counter.started()
       counter.received()
       const answer = (response: unknown) => {
         counter.sent()
-        counter.handled(0)
+        counter.handled(0, started)
         callback(null, response)
       }
       try {
         const result = handler(contextOf(call, options.log), call.request)
-        if (isPromise(result)) result.then(answer, (error) => callback(fail(error)))
+        if (isPromise(result)) result.then(answer, (error) => callback(fail(error, started)))
         else answer(result)
       } catch (error) {
-        callback(fail(error))
+        callback(fail(error, started))
       }
     }
   }
   return (call: StreamCall) => {
-    counter.started()
+    const started = counter.started()
     if (!method.requestStream) counter.received()
     const request = method.requestStream
       ? requests(call as grpc.ServerDuplexStream<unknown, unknown>, counter)
       : (call as grpc.ServerWritableStream<unknown, unknown>).request
     sendAll(call, counter, () => handler(contextOf(call, options.log), request) as AsyncIterable<unknown>).then(
       () => {
-        counter.handled(0)
+        counter.handled(0, started)
         call.end()
       },
       // grpc-js turns an emitted error into the trailing status.
-      (error) => call.emit('error', fail(error)),
+      (error) => call.emit('error', fail(error, started)),
     )
   }
 }

@@ -1,6 +1,6 @@
 import { rm } from 'node:fs/promises'
 import type { BoundService, Listener, MetricsSource } from '@containerd-ts/interface'
-import { integer, type Logger, PluginType, type Registration, text } from '@containerd-ts/plugin'
+import { flag, integer, type Logger, PluginType, type Registration, text } from '@containerd-ts/plugin'
 import { Server, ServerCredentials } from '@grpc/grpc-js'
 import { prepareSocket, processOwner, protectSocket, type SocketOwner } from '../unix-socket.js'
 import { addService } from './adapter.js'
@@ -36,9 +36,22 @@ export const grpcListener: Registration<typeof PluginType.Server, GrpcListenerCo
         owner: config,
         maxReceiveBytes: config.max_recv_message_size,
         maxSendBytes: config.max_send_message_size,
+        histogram: wantsHistogram(getAll(PluginType.Metrics).get(grpcMetrics.id)),
         log,
       },
     ),
+}
+
+/** What is counted of gRPC calls; the figures are the listener's. */
+export const grpcMetrics: Registration<typeof PluginType.Metrics, { grpc_histogram: boolean }> = {
+  type: PluginType.Metrics,
+  id: 'grpc-prometheus',
+  config: { grpc_histogram: flag({ default: false, doc: 'Count in the metrics also how long calls take, for each method.' }) },
+  init: ({ config }) => ({ histogram: config.grpc_histogram }),
+}
+
+function wantsHistogram(metrics: unknown): boolean {
+  return typeof metrics === 'object' && metrics !== null && 'histogram' in metrics && metrics.histogram === true
 }
 
 /** How services are served. */
@@ -51,13 +64,22 @@ export interface GrpcServerOptions {
   maxReceiveBytes?: number
   /** Largest sent message. Default 16 MiB. */
   maxSendBytes?: number
+  /** Have the metrics tell how long calls took. Default false. */
+  histogram?: boolean
   log: Logger
 }
 
 /** Serves services on a unix socket, which only its owner and its group may use. It counts calls. */
 export function grpcServer(services: readonly BoundService[], options: GrpcServerOptions): Listener & MetricsSource {
-  const { address, log, owner = processOwner, maxReceiveBytes = 16 * mebibyte, maxSendBytes = 16 * mebibyte } = options
-  const counters = createCallCounters()
+  const {
+    address,
+    log,
+    owner = processOwner,
+    maxReceiveBytes = 16 * mebibyte,
+    maxSendBytes = 16 * mebibyte,
+    histogram = false,
+  } = options
+  const counters = createCallCounters({ histogram })
   const server = new Server({
     'grpc.max_receive_message_length': maxReceiveBytes,
     'grpc.max_send_message_length': maxSendBytes,
