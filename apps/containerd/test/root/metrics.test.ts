@@ -37,7 +37,7 @@ const sameOrder: Readonly<Record<string, number>> = {
   container_blkio_io_serviced_recursive_total: 2,
   container_io_wbytes_bytes: 1.2,
 }
-const equal = /_limit(_bytes)?$|_pids_|_failcnt_|_hugetlb_|^grpc_server_/
+const equal = /_limit(_bytes)?$|_pids_|_failcnt_|_hugetlb_|^grpc_server_(?!handling_seconds_(bucket|sum))/
 
 // The figures of this daemon and of Debian's containerd, of containers that do the same. Needs root.
 describe.runIf(process.getuid?.() === 0)('the metrics listener, and that of containerd', () => {
@@ -169,7 +169,11 @@ function parse(text: string): Map<string, Family> {
     if (said?.[2] !== undefined) family(said[2])[said[1] === 'TYPE' ? 'type' : 'help'] = said[3] ?? ''
     else if (sample?.[1] !== undefined) {
       const labels = [...(sample[2] ?? '').matchAll(/(\w+)="([^"]*)"/g)].map(([label]) => label)
-      family(sample[1]).samples.set(labels.sort().join(','), Number(sample[3]))
+      const own = family(sample[1])
+      own.samples.set(labels.sort().join(','), Number(sample[3]))
+      // A histogram is of three kinds of samples, whose names are longer than its own.
+      const { type, help } = families.get(sample[1].replace(/_(bucket|sum|count)$/, '')) ?? {}
+      if (type === 'histogram') Object.assign(own, { type, help })
     } else throw new Error(`not of the format: ${line}`)
   }
   return families
