@@ -58,14 +58,13 @@ export async function startAgain(
 export async function end({ runtime }: RestartDeps, ctx: Context, { containerId, status }: TaskState): Promise<void> {
   if (status !== 'stopped') {
     const exited = runtime.wait(ctx, containerId, '')
+    // It may fail while the kill is under way, and is asked for only after that.
+    exited.catch(() => {})
     try {
       await runtime.kill(ctx, containerId, '', killSignal, true)
     } catch (error) {
       // It has ended meanwhile.
-      if (!isNotFound(error)) {
-        exited.catch(() => {})
-        throw error
-      }
+      if (!isNotFound(error)) throw error
     }
     await within(exited, {
       timeoutMs: deathMs,

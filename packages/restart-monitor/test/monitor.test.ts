@@ -112,3 +112,22 @@ test('one that hangs keeps no other from being restarted, and is tried again whe
   expect(calls.filter((call) => call === 'create hangs').length).toBe(1)
   expect(log).toHaveBeenCalledWith('cannot have a container as its labels say', expect.objectContaining({ container: 'fails' }))
 })
+
+test('a task that goes while it is being stopped harms nothing', async () => {
+  const stopped = { [restartLabels.status]: 'stopped' }
+  const { calls, log } = watch(
+    [container('gone', stopped)],
+    { gone: 'running' },
+    {
+      wait: async () => {
+        throw new NotFoundError('gone')
+      },
+      kill: async (_ctx, id) => {
+        calls.push(`kill ${id}`)
+        await new Promise((resolve) => setTimeout(resolve, 20))
+      },
+    },
+  )
+  await expect.poll(() => log.mock.calls.length).toBeGreaterThan(0)
+  expect(calls).toContain('kill gone')
+})
