@@ -2,11 +2,11 @@
 //
 // Their source is that of Debian's package, compiled with Debian's Go. A test that passes with containerd must pass here.
 import { spawnSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { buildImage, startRegistry } from '@containerd-ts/testkit'
-import { ensurePrograms, environment, fail, root, run, setUpWorkspace } from '../setup/tools.mjs'
+import { ensurePrograms, environment, fail, installPackages, root, run, setUpWorkspace } from '../setup/tools.mjs'
 
 const limitMinutes = 14
 const go = '/usr/lib/go-1.19/bin/go'
@@ -31,10 +31,9 @@ const skipped = [
 
 if (process.getuid?.() !== 0) fail('These tests start containers: run them as root.')
 setUpWorkspace()
-ensurePrograms(['runc', 'busybox', 'ctr', 'docker-registry', 'skopeo'])
-const quiet = { stdio: ['ignore', 'ignore', 'inherit'], env: { ...environment, DEBIAN_FRONTEND: 'noninteractive' } }
-const goPackages = ['golang-1.19-go', 'golang-github-containerd-containerd-dev']
-run('apt-get', ['install', '-y', '-qq', '--no-install-recommends', 'patch', 'xz-utils', ...goPackages], quiet)
+ensurePrograms(['runc', 'busybox', 'ctr', 'docker-registry', 'skopeo', 'patch', 'xz'])
+if (!existsSync(go) || !existsSync(join(goLibraries, 'src', importPath)))
+  installPackages(['golang-1.19-go', 'golang-github-containerd-containerd-dev'])
 
 const dir = mkdtempSync(join(tmpdir(), 'client-tests-'))
 const registry = await startRegistry(join(dir, 'registry'))
@@ -76,8 +75,9 @@ async function download() {
     ['Dir::State::lists', join(at, 'lists')],
     ['APT::Sandbox::User', 'root'],
   ].flatMap(([name, value]) => ['-o', `${name}=${value}`])
-  run('apt-get', [...options, 'update', '-qq'], { ...quiet, cwd: at })
-  run('apt-get', [...options, 'source', '-qq', '--download-only', 'containerd'], { ...quiet, cwd: at })
+  const quiet = { cwd: at, stdio: ['ignore', 'ignore', 'inherit'] }
+  run('apt-get', [...options, 'update', '-qq'], quiet)
+  run('apt-get', [...options, 'source', '-qq', '--download-only', 'containerd'], quiet)
   return at
 }
 

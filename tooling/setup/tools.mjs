@@ -63,6 +63,8 @@ const packages = {
   'qemu-system-x86_64': 'qemu-system-x86',
   'mkfs.btrfs': 'btrfs-progs',
   setfattr: 'attr',
+  patch: 'patch',
+  xz: 'xz-utils',
 }
 
 /** Sees to it that programs are there: installs their Debian packages as root, or says which ones to install. */
@@ -74,8 +76,13 @@ export function ensurePrograms(programs) {
     fail(`These Debian packages are missing: ${missing.join(', ')}. Install them with \`sudo ${command}\`, then run this again.`)
   if (!onPath('apt-get'))
     fail(`These programs are missing: ${missing.join(', ')}. Install them with your package manager, then run this again.`)
-  console.log(`installing ${missing.join(', ')}`)
+  installPackages(missing)
+}
+
+/** Installs Debian packages, as root. */
+export function installPackages(names) {
+  console.log(`installing ${names.join(', ')}`)
   const env = { ...environment, DEBIAN_FRONTEND: 'noninteractive' }
   run('apt-get', ['update', '-qq'], { env })
-  run('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...missing], { env, stdio: ['ignore', 'ignore', 'inherit'] })
+  run('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...names], { env, stdio: ['ignore', 'ignore', 'inherit'] })
 }

@@ -28,16 +28,25 @@ export function busyboxSpec(args: readonly string[], cgroupsPath: string, termin
   return ociSpec(image, { args: ['busybox', ...args], env: ['PATH=/bin'], cgroupsPath, terminal })
 }
 
+/** Makes a container without an image or a snapshot. */
+export async function createRecord(
+  { containers }: Pick<Containerd, 'containers'>,
+  { id, spec, labels = {} }: { id: string; spec: object; labels?: Record<string, string> },
+): Promise<void> {
+  const value = Buffer.from(JSON.stringify(spec))
+  const runtime = { name: 'io.containerd.runc.v2' }
+  await containers.create({ container: { id, labels, runtime, spec: { typeUrl: specType, value } } })
+}
+
 /** Makes a container and its task on a root filesystem that is there already, without an image or a snapshot. */
 export async function createBare(
-  { containers, tasks }: Containerd,
+  containerd: Containerd,
   options: { id: string; rootfs: string; spec: object; stdio?: StdioPaths },
 ): Promise<void> {
   const { id, rootfs, spec, stdio = nowhere } = options
-  const value = Buffer.from(JSON.stringify(spec))
-  await containers.create({ container: { id, runtime: { name: 'io.containerd.runc.v2' }, spec: { typeUrl: specType, value } } })
+  await createRecord(containerd, { id, spec })
   const mount = { type: 'bind', source: rootfs, target: '', options: ['rbind', 'rw'] }
-  await tasks.create({ containerId: id, rootfs: [mount], ...stdio })
+  await containerd.tasks.create({ containerId: id, rootfs: [mount], ...stdio })
 }
 
 /** The spec of a further process. */

@@ -8,7 +8,6 @@ import {
   docker as dockerProgram,
   eventually,
   exec,
-  findLastingLeaks,
   ourDaemon,
   prepareCgroups,
   runInTerminal,
@@ -16,14 +15,10 @@ import {
   type TestDockerd,
 } from '@containerd-ts/testkit'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type Environment, startEnvironment } from './environment.js'
+import { type Environment, expectNothingLeft, startEnvironment } from './environment.js'
 
 const isRoot = process.getuid?.() === 0
 const quietly = ['--network', 'none']
-
-async function expectNothingLeft(dir: string): Promise<void> {
-  expect(await findLastingLeaks(dir)).toEqual({ mounts: [], processes: [], special: [], temporary: [] })
-}
 
 /** The shims of the containers of docker below a containerd. */
 async function shimsOf(address: string): Promise<number[]> {

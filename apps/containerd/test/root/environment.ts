@@ -47,11 +47,19 @@ export async function startEnvironment(options: Partial<DaemonOptions> = {}): Pr
     async close() {
       await registry.stop()
       const code = await daemon.stop()
-      const leaks = await findLastingLeaks(join(dir, 'd'))
-      const log = Object.values(leaks).some(({ length }) => length > 0) ? await daemon.log() : ''
-      await rm(dir, { recursive: true, force: true })
-      expect(leaks, log).toEqual({ mounts: [], processes: [], special: [], temporary: [] })
+      try {
+        await expectNothingLeft(join(dir, 'd'), () => daemon.log())
+      } finally {
+        await rm(dir, { recursive: true, force: true })
+      }
       expect(code).toBe(0)
     },
   }
+}
+
+/** Shows the log beside what is left, if anything is. */
+export async function expectNothingLeft(dir: string, log: () => Promise<string> = async () => ''): Promise<void> {
+  const leaks = await findLastingLeaks(dir)
+  const isLeft = Object.values(leaks).some(({ length }) => length > 0)
+  expect(leaks, isLeft ? await log() : '').toEqual({ mounts: [], processes: [], special: [], temporary: [] })
 }

@@ -5,7 +5,7 @@ import { type Containerd, connect } from '@containerd-ts/client'
 import { restartLabels } from '@containerd-ts/restart-monitor'
 import { eventually, startDaemon, type TestDaemon } from '@containerd-ts/testkit'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { busyboxRootfs, busyboxSpec } from './bare-container.js'
+import { busyboxRootfs, busyboxSpec, createRecord } from './bare-container.js'
 
 // Containers with the labels of a restart policy. Needs root.
 describe.runIf(process.getuid?.() === 0)('the restart monitor', () => {
@@ -41,10 +41,7 @@ describe.runIf(process.getuid?.() === 0)('the restart monitor', () => {
   async function create(id: string, args: readonly string[], labels: Record<string, string>): Promise<void> {
     const spec = busyboxSpec(args, `/${namespace}/${id}`) as { root: { path: string } }
     spec.root = { path: rootfs }
-    const value = Buffer.from(JSON.stringify(spec))
-    const specType = 'types.containerd.io/opencontainers/runtime-spec/1/Spec'
-    const container = { id, labels, runtime: { name: 'io.containerd.runc.v2' }, spec: { typeUrl: specType, value } }
-    await containerd.containers.create({ container })
+    await createRecord(containerd, { id, spec, labels })
   }
   const label = (id: string, labels: Record<string, string>) =>
     containerd.containers.update({
