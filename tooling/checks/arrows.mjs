@@ -14,6 +14,9 @@ const primitives = [
   'snapshot-storage',
   'level-records',
   'proxy-client',
+  'images',
+  'image-archive',
+  'remotes',
 ]
 
 function layer(name, group) {
@@ -52,7 +55,7 @@ for (const { manifest, folder, group, dir } of all.values()) {
   const declared = new Set(Object.keys({ ...manifest.dependencies, ...manifest.peerDependencies, ...made }))
   for (const file of sources(join(dir, 'src'))) {
     const text = readFileSync(file, 'utf8')
-    for (const [, specifier] of text.matchAll(/(?<!['\w])(?:from|import|import\()\s*'([^'.][^']*)'/g)) {
+    for (const [, specifier] of text.matchAll(/(?<!['\w])(?:from|import|import\()\s*'([^'.\s][^'\s]*)'/g)) {
       if (specifier.startsWith('node:') || specifier.includes('${')) continue
       const name = specifier
         .split('/')

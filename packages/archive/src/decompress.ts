@@ -1,8 +1,9 @@
-import { Readable, type Transform } from 'node:stream'
-import { pipeline } from 'node:stream/promises'
+import type { Transform } from 'node:stream'
 import * as zlib from 'node:zlib'
+import { transformed } from './transform.js'
 import { zstdLibrary } from './zstd-library.js'
 
+/** How bytes are compressed. */
 export type Encoding = 'raw' | 'gzip' | 'zstd'
 
 /** A stream of bytes of which the beginning has been looked at. */
@@ -12,7 +13,8 @@ export interface Peeked {
   bytes: AsyncIterable<Uint8Array>
 }
 
-const magicSize = 10
+/** As many first bytes as are needed to tell how a stream is compressed. */
+export const magicSize = 10
 const chunkSize = 128 * 1024
 
 /** Tells by its first bytes how a stream is compressed. What is shorter than ten bytes is not. */
@@ -27,10 +29,12 @@ export async function peekEncoding(source: AsyncIterable<Uint8Array>): Promise<P
     length += step.value.length
   }
   const start = Buffer.concat(head).subarray(0, magicSize)
-  return { encoding: length < magicSize ? 'raw' : encodingOf(start), bytes: rejoin(head, iterator) }
+  return { encoding: encodingOf(start), bytes: rejoin(head, iterator) }
 }
 
-function encodingOf(start: Buffer): Encoding {
+/** Tells by the first {@link magicSize} bytes how a stream is compressed; one that is shorter is not. */
+export function encodingOf(start: Buffer): Encoding {
+  if (start.length < magicSize) return 'raw'
   if (start[0] === 0x1f && start[1] === 0x8b && start[2] === 0x08) return 'gzip'
   const magic = start.readUInt32LE()
   // A frame, or one to be skipped before a frame.
@@ -62,18 +66,18 @@ export function zstdCompressor(): (() => Transform) | undefined {
   return createZstdCompress === undefined ? zstdLibrary()?.createCompressor : () => createZstdCompress({ chunkSize })
 }
 
-/** Decompresses on a thread of the pool; undefined for what only a thread of ours can decompress. */
-export function decompress(encoding: Encoding, bytes: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> | undefined {
+/**
+ * Decompresses on a thread of the pool; undefined for zstd where neither Node nor the system can. `stop` as in {@link transformed}.
+ *
+ * @throws errors of zlib when the data is damaged.
+ */
+export function decompress(
+  encoding: Encoding,
+  bytes: AsyncIterable<Uint8Array>,
+  stop?: () => unknown,
+): AsyncIterable<Uint8Array> | undefined {
   if (encoding === 'raw') return bytes
-  if (encoding === 'gzip') return through(bytes, zlib.createGunzip({ chunkSize }))
+  if (encoding === 'gzip') return transformed(bytes, zlib.createGunzip({ chunkSize }), stop)
   const decompressor = zstdDecompressor()
-  return decompressor === undefined ? undefined : through(bytes, decompressor())
-}
-
-async function* through(bytes: AsyncIterable<Uint8Array>, decompressor: NodeJS.ReadWriteStream): AsyncGenerator<Uint8Array> {
-  const feeding = pipeline(Readable.from(bytes, { objectMode: false, highWaterMark: 1 << 20 }), decompressor)
-  // Its failure shows on the decompressor too.
-  feeding.catch(() => {})
-  for await (const chunk of decompressor) yield chunk as Buffer
-  await feeding
+  return decompressor === undefined ? undefined : transformed(bytes, decompressor(), stop)
 }

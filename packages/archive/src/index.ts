@@ -7,7 +7,7 @@ export {
   type Comparison,
   openArchive,
 } from './archive.js'
-export { zstdCompressor } from './decompress.js'
+export { decompress, type Encoding, encodingOf, magicSize, type Peeked, peekEncoding, zstdCompressor } from './decompress.js'
 export type { Applied, ApplyTarget, Compared } from './jobs.js'
 export type { NewDirectory } from './new-directories.js'
 export { TarError } from './tar-error.js'
@@ -15,4 +15,5 @@ export { type DataSpan, padded, type TarHeader, TarType } from './tar-header.js'
 export { type ByteSource, createTarReader, type TarReader } from './tar-reader.js'
 export { type StreamedEntry, tarEntries } from './tar-stream.js'
 export { encodeHeader, endOfArchive, type TarEntry } from './tar-writer.js'
+export { transformed } from './transform.js'
 export type { TreeUsage } from './tree-usage.js'

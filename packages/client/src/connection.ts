@@ -8,7 +8,9 @@ import { IntrospectionDefinition } from '@containerd-ts/api/containerd/services/
 import { LeasesDefinition } from '@containerd-ts/api/containerd/services/leases/v1/leases'
 import { NamespacesDefinition } from '@containerd-ts/api/containerd/services/namespaces/v1/namespaces'
 import { SnapshotsDefinition } from '@containerd-ts/api/containerd/services/snapshots/v1/snapshots'
+import { StreamingDefinition } from '@containerd-ts/api/containerd/services/streaming/v1/streaming'
 import { TasksDefinition } from '@containerd-ts/api/containerd/services/tasks/v1/tasks'
+import { TransferDefinition } from '@containerd-ts/api/containerd/services/transfer/v1/transfer'
 import { VersionDefinition } from '@containerd-ts/api/containerd/services/version/v1/version'
 import { HealthDefinition } from '@containerd-ts/api/grpc/health/v1/health'
 import { Client as Connection, credentials } from '@grpc/grpc-js'
@@ -26,7 +28,9 @@ const definitions = {
   leases: LeasesDefinition,
   namespaces: NamespacesDefinition,
   snapshots: SnapshotsDefinition,
+  streaming: StreamingDefinition,
   tasks: TasksDefinition,
+  transfer: TransferDefinition,
   version: VersionDefinition,
 } as const satisfies Record<string, ServiceDefinition>
 

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { chainIds, isIndexType, isManifestType } from '@containerd-ts/images'
 import { status } from '@grpc/grpc-js'
 import { type Containerd, hasStatus, leased } from './connection.js'
 import { type Descriptor, labelBlob, readBlob } from './content.js'
@@ -17,23 +17,6 @@ export interface ImageConfig {
   rootfs: { diff_ids: string[] }
 }
 
-const indexTypes = new Set([
-  'application/vnd.oci.image.index.v1+json',
-  'application/vnd.docker.distribution.manifest.list.v2+json',
-])
-const manifestTypes = new Set([
-  'application/vnd.oci.image.manifest.v1+json',
-  'application/vnd.docker.distribution.manifest.v2+json',
-])
-
-export function isIndex(descriptor: Descriptor): boolean {
-  return indexTypes.has(descriptor.mediaType)
-}
-
-export function isManifest(descriptor: Descriptor): boolean {
-  return manifestTypes.has(descriptor.mediaType)
-}
-
 async function readJson<T>(containerd: Containerd, digest: string): Promise<T> {
   // Blobs are verified by their digest; whoever made the image answers for its shape.
   return JSON.parse((await readBlob(containerd, digest)).toString()) as T
@@ -43,11 +26,14 @@ const architecture = process.arch === 'x64' ? 'amd64' : process.arch
 
 /** The manifest of an image for this machine: of an index, the entry for this platform. */
 export async function resolveManifest(containerd: Containerd, target: Descriptor): Promise<Manifest> {
-  if (isManifest(target)) return readJson<Manifest>(containerd, target.digest)
-  if (!isIndex(target)) throw new Error(`${target.digest}: "${target.mediaType}" is neither an image manifest nor an index`)
+  if (isManifestType(target.mediaType)) return readJson<Manifest>(containerd, target.digest)
+  if (!isIndexType(target.mediaType))
+    throw new Error(`${target.digest}: "${target.mediaType}" is neither an image manifest nor an index`)
   const { manifests } = await readJson<{ manifests: Descriptor[] }>(containerd, target.digest)
   const match = manifests.find(
-    (m) => isManifest(m) && (m.platform === undefined || (m.platform.os === 'linux' && m.platform.architecture === architecture)),
+    (m) =>
+      isManifestType(m.mediaType) &&
+      (m.platform === undefined || (m.platform.os === 'linux' && m.platform.architecture === architecture)),
   )
   if (match === undefined) throw new Error(`${target.digest}: no manifest for linux/${architecture}`)
   return resolveManifest(containerd, match)
@@ -56,16 +42,6 @@ export async function resolveManifest(containerd: Containerd, target: Descriptor
 /** The image's configuration. */
 export function readConfig(containerd: Containerd, manifest: Manifest): Promise<ImageConfig> {
   return readJson<ImageConfig>(containerd, manifest.config.digest)
-}
-
-/** Names the stack of layers up to each one, as all containerd clients do: the first by its diff id, the others by a chained hash. */
-export function chainIds(diffIds: readonly string[]): string[] {
-  const chain: string[] = []
-  for (const diffId of diffIds) {
-    const below = chain.at(-1)
-    chain.push(below === undefined ? diffId : `sha256:${createHash('sha256').update(`${below} ${diffId}`).digest('hex')}`)
-  }
-  return chain
 }
 
 /**

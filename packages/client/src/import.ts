@@ -1,9 +1,9 @@
 import { closeSync, openSync, readSync } from 'node:fs'
 import { createTarReader, TarType } from '@containerd-ts/archive'
+import { childLabels, isIndexType, isManifestType } from '@containerd-ts/images'
 import { status } from '@grpc/grpc-js'
 import { type Containerd, hasStatus, leased } from './connection.js'
 import { type Descriptor, labelBlob, readBlob, writeBlob } from './content.js'
-import { isIndex, isManifest } from './image.js'
 
 const pieceBytes = 1024 * 1024
 // An index lists manifests; whatever is larger is something else.
@@ -74,7 +74,7 @@ function nameOf({ annotations = {} }: Descriptor): string | undefined {
 
 /** Makes manifests refer to their children, so that garbage collection keeps them. Platforms that the archive lacks are left out. */
 async function labelChildren(containerd: Containerd, descriptor: Descriptor): Promise<void> {
-  if (!isManifest(descriptor) && !isIndex(descriptor)) return
+  if (!isManifestType(descriptor.mediaType) && !isIndexType(descriptor.mediaType)) return
   let blob: Buffer
   try {
     blob = await readBlob(containerd, descriptor.digest)
@@ -91,12 +91,11 @@ async function labelChildren(containerd: Containerd, descriptor: Descriptor): Pr
     layers?: Descriptor[]
     manifests?: Descriptor[]
   }
-  const prefix = 'containerd.io/gc.ref.content'
-  const labels: Record<string, string> = {}
-  if (config !== undefined) labels[`${prefix}.config`] = config.digest
-  for (const [index, layer] of layers.entries()) labels[`${prefix}.l.${index}`] = layer.digest
-  for (const [index, manifest] of manifests.entries()) labels[`${prefix}.m.${index}`] = manifest.digest
-  await labelBlob(containerd, descriptor.digest, labels)
+  await labelBlob(
+    containerd,
+    descriptor.digest,
+    childLabels([...(config === undefined ? [] : [config]), ...layers, ...manifests]),
+  )
   for (const manifest of manifests) await labelChildren(containerd, manifest)
 }
 

@@ -29,8 +29,11 @@ export const plugins: Readonly<Record<string, PluginChoice>> = {
   'service-leases': { what: 'the Leases service', needs: ['metadata-level', 'gc-scheduler'] },
   'service-namespaces': { what: 'the Namespaces service', needs: ['metadata-level'] },
   'service-snapshots': { what: 'the Snapshots service', needs: ['metadata-level'] },
+  'service-streaming': { what: 'the Streaming service' },
   'service-tasks': { what: 'the Tasks service', needs: ['metadata-level', 'runtime-linux'] },
+  'service-transfer': { what: 'the Transfer service', needs: ['service-streaming', 'transfer'] },
   'service-version': { what: 'the Version service' },
+  transfer: { what: 'images from and to registries', needs: ['metadata-level', 'differ-walking'] },
 }
 
 /** Sets of plugins with a name. */
@@ -44,6 +47,7 @@ export const presets: Readonly<Record<string, readonly string[]>> = {
     'service-snapshots',
     'service-diff',
     'service-events',
+    'service-transfer',
     'snapshot-overlay',
     'snapshot-native',
   ],

@@ -6,6 +6,8 @@ import type { GarbageCollector, LeaseManager, MetadataStore } from './metadata.j
 import type { TaskMonitor, TaskRuntime } from './runtime.js'
 import type { ServicePlugin } from './service.js'
 import type { Snapshotter } from './snapshots.js'
+import type { StreamManager } from './streams.js'
+import type { Transferrer } from './transfer.js'
 
 // What `InitContext.get` gives back for each plugin type. Only here, so that a type is there whether or not its plugin is loaded.
 declare module '@containerd-ts/plugin' {
@@ -22,5 +24,7 @@ declare module '@containerd-ts/plugin' {
     'io.containerd.grpc.v1': ServicePlugin
     'io.containerd.ttrpc.v1': ServicePlugin
     'io.containerd.server.v1': Listener
+    'io.containerd.streaming.v1': StreamManager
+    'io.containerd.transfer.v1': Transferrer
   }
 }

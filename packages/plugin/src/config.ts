@@ -169,6 +169,20 @@ export function record<T>(field: Field<T>, options: { doc: string }): Field<Read
   }
 }
 
+/** A list of tables, `[[…]]` in the file, each with keys of its own. Default: none. */
+export function tables<C>(schema: ConfigSchema<C>, options: { doc: string }): Field<readonly C[]> {
+  return {
+    ...options,
+    kind: 'a list of tables',
+    default: [],
+    decode: (raw, key) => {
+      if (!Array.isArray(raw)) throw wrong(key, 'a list of tables', raw)
+      return raw.map((item, index) => decodeConfig(schema, item, `${key}[${index}]`))
+    },
+    encode: (value) => value.map((item) => encodeConfig(schema, item)),
+  }
+}
+
 const units: Readonly<Record<string, number>> = {
   ns: 1e-6,
   us: 1e-3,

@@ -19,6 +19,7 @@ export {
   parseDuration,
   record,
   table,
+  tables,
   text,
 } from './config.js'
 export { DeadlineError, type WithinOptions, within } from './deadline.js'

@@ -24,6 +24,8 @@ export const PluginType = {
   Shim: 'io.containerd.shim.v1',
   Snapshotter: 'io.containerd.snapshotter.v1',
   Server: 'io.containerd.server.v1',
+  Streaming: 'io.containerd.streaming.v1',
+  Transfer: 'io.containerd.transfer.v1',
   TTRPC: 'io.containerd.ttrpc.v1',
   Warning: 'io.containerd.warning.v1',
 } as const

@@ -1,0 +1,49 @@
+import type { Context, RegistryImage, StoredImage } from '@containerd-ts/interface'
+import { fetchBlob } from './fetch.js'
+import type { LocalTransfer, Report } from './local.js'
+import { nameImage } from './name-images.js'
+import { trackProgress } from './progress.js'
+import { openResolver } from './registry.js'
+import { inScope } from './scope.js'
+import { storeImage } from './store-image.js'
+import { wantedTargets } from './unpack.js'
+
+/** From a registry to the store. */
+export async function pull(
+  local: LocalTransfer,
+  ctx: Context,
+  from: RegistryImage,
+  to: StoredImage,
+  report: Report,
+): Promise<void> {
+  const { content, images, targets, turns, downloads } = local
+  const resolver = openResolver(local, from)
+  try {
+    const { name, descriptor: resolved } = await resolver.resolve(from.reference, ctx.signal)
+    const root = { ...resolved, annotations: {} }
+    report?.({ event: `Pulling from OCI Registry (${from.reference})` })
+    report?.({ event: 'fetching image content', name, descriptor: root })
+    const progress = trackProgress(name, 'downloading', report)
+    try {
+      await inScope(ctx, (scope) =>
+        storeImage(scope, root, {
+          content,
+          image: to,
+          targets: wantedTargets(to, targets, ctx.log),
+          turns,
+          progress,
+          fetch: (descriptor) =>
+            downloads(scope.ctx.signal, () => fetchBlob(scope.ctx, descriptor, { content, resolver, reference: name, progress })),
+        }),
+      )
+    } finally {
+      progress.close()
+    }
+    for (const { name: saved, target } of await nameImage(ctx, images, to, root)) {
+      report?.({ event: 'saved', name: saved, descriptor: target })
+    }
+    report?.({ event: `Completed pull from OCI Registry (${from.reference})` })
+  } finally {
+    resolver.close()
+  }
+}

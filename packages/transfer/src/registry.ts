@@ -1,0 +1,20 @@
+import type { RegistryImage } from '@containerd-ts/interface'
+import { createResolver, type Resolver } from '@containerd-ts/remotes'
+import type { LocalTransfer } from './local.js'
+
+/** Talks to the registry of an image; the caller closes it. */
+export function openResolver(
+  { hostDir, userAgent }: Pick<LocalTransfer, 'hostDir' | 'userAgent'>,
+  image: RegistryImage,
+): Resolver {
+  const { headers, defaultScheme, credentials, debug } = image
+  const dir = image.hostDir === '' ? hostDir : image.hostDir
+  return createResolver({
+    headers,
+    userAgent,
+    ...(dir !== '' && { hostDir: dir }),
+    ...(defaultScheme !== '' && { defaultScheme }),
+    ...(credentials !== undefined && { credentials }),
+    ...(debug !== undefined && { onRequest: ({ text }) => debug(text) }),
+  })
+}

@@ -1,0 +1,66 @@
+/** Lets at most `most` run at a time, the others in the order in which they came; 0 for any number. */
+export function createTurns(most: number): <T>(signal: AbortSignal, work: () => Promise<T>) => Promise<T> {
+  let running = 0
+  const waiting = new Set<() => void>()
+
+  function finished() {
+    const [next] = waiting
+    if (next === undefined) {
+      running--
+    } else {
+      // The place is handed over.
+      waiting.delete(next)
+      next()
+    }
+  }
+
+  return async (signal, work) => {
+    signal.throwIfAborted()
+    if (most > 0 && running >= most) {
+      let begin = () => {}
+      const place = new Promise<void>((resolve) => {
+        begin = resolve
+      })
+      waiting.add(begin)
+      try {
+        await unlessAborted(signal, place)
+      } catch (error) {
+        // A place that came at the same moment is for the next one.
+        if (!waiting.delete(begin)) finished()
+        throw error
+      }
+    } else {
+      running++
+    }
+    try {
+      return await work()
+    } finally {
+      finished()
+    }
+  }
+}
+
+/** One at a time for each key: what two transfers have in common is done by one of them, and the other finds it done. */
+export function createKeyedTurns(): <T>(key: string, signal: AbortSignal, work: () => Promise<T>) => Promise<T> {
+  const last = new Map<string, Promise<unknown>>()
+  return (key, signal, work) => {
+    const before = last.get(key) ?? Promise.resolve()
+    const mine = unlessAborted(signal, before).then(work)
+    // Who gives up leaves the order as it was.
+    const both = Promise.allSettled([before, mine]).then(() => {
+      if (last.get(key) === both) last.delete(key)
+    })
+    last.set(key, both)
+    return mine
+  }
+}
+
+/** As `promise`, but rejects at once with the signal's reason when that is aborted. */
+function unlessAborted<T>(signal: AbortSignal, promise: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(signal.reason)
+    if (signal.aborted) return abort()
+    signal.addEventListener('abort', abort, { once: true })
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort))
+  })
+}
