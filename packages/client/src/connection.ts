@@ -37,6 +37,7 @@ const definitions = {
 /** Typed calls of every service. */
 export type Services = { readonly [K in keyof typeof definitions]: Client<(typeof definitions)[K]> }
 
+/** What a connection is for. */
 export interface ConnectOptions {
   /** The namespace of all calls. Default `default`. */
   namespace?: string

@@ -51,8 +51,7 @@ export async function storeUnknown(
         await writer.commit(ctx, { sizeBytes, expected: blob.digest, labels })
       } catch (error) {
         if (!isAlreadyExists(error)) throw error
-        const paths = Object.keys(labels).map((key) => `labels.${key}`)
-        if (paths.length > 0) await store.update(ctx, { digest: blob.digest, labels }, paths)
+        await addLabels(ctx, store, blob.digest, labels)
       }
       return blob
     } finally {
@@ -77,6 +76,14 @@ export async function storeDocument(
     throw new InvalidArgumentError(`${mediaType} of ${bytes.length} bytes, at most ${maxDocumentBytes} are possible`)
   }
   const blob = { digest: `sha256:${createHash('sha256').update(bytes).digest('hex')}`, sizeBytes: bytes.length }
-  await withIngest(ctx, store, (ref) => storeBlob(ctx, store, blob, { ref, labels, bytes: (offset) => [bytes.subarray(offset)] }))
+  const outcome = await withIngest(ctx, store, (ref) =>
+    storeBlob(ctx, store, blob, { ref, labels, bytes: (offset) => [bytes.subarray(offset)] }),
+  )
+  if (outcome === 'exists') await addLabels(ctx, store, blob.digest, labels)
   return { mediaType, ...blob, annotations: {} }
+}
+
+async function addLabels(ctx: Context, store: ContentStore, digest: string, labels: Labels): Promise<void> {
+  const paths = Object.keys(labels).map((key) => `labels.${key}`)
+  if (paths.length > 0) await store.update(ctx, { digest, labels }, paths)
 }

@@ -54,7 +54,7 @@ export async function* blobPieces(ctx: Context, store: ContentStore, digest: str
 }
 
 /**
- * Stores a blob; one that is there already is left as it is, and gets the labels.
+ * Stores a blob with labels; one that is there already is left as it is.
  *
  * `bytes` is given the offset at which an ingest that was begun earlier goes on, and gives the rest. A digest or a size that does not
  * fit is refused by the store, and the ingest is removed, as it could never be committed. While somebody else writes the same ingest, that
@@ -92,13 +92,6 @@ export async function storeBlob(
   } catch (error) {
     if (isFailedPrecondition(error)) await store.abort(ctx, ref).catch(() => {})
     if (!isAlreadyExists(error)) throw error
-  }
-  if (Object.keys(labels).length > 0) {
-    await store.update(
-      ctx,
-      { digest, labels },
-      Object.keys(labels).map((key) => `labels.${key}`),
-    )
   }
   return 'exists'
 }

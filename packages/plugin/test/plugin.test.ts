@@ -19,6 +19,7 @@ import {
   SkipPlugin,
   silentLogger,
   table,
+  tables,
   text,
   uri,
 } from '../src/index.js'
@@ -223,15 +224,22 @@ test('every problem of a section is told at once', () => {
   ])
 })
 
-test('tables nest, and records take any name', () => {
+test('tables nest, in lists too, and records take any name', () => {
   const nested = {
     inner: table({ depth: integer({ default: 1, doc: 'A depth.' }) }, { doc: 'A table.' }),
     labels: record(text({ default: '', doc: 'A value.' }), { doc: 'Labels.' }),
+    list: tables({ depth: integer({ default: 1, doc: 'A depth.' }) }, { doc: 'Tables.' }),
   }
-  expect(decodeConfig(nested, {})).toEqual({ inner: { depth: 1 }, labels: {} })
-  const config = decodeConfig(nested, { inner: { depth: 2 }, labels: { a: 'b' } })
-  expect(encodeConfig(nested, config)).toEqual({ inner: { depth: 2 }, labels: { a: 'b' } })
+  expect(decodeConfig(nested, {})).toEqual({ inner: { depth: 1 }, labels: {}, list: [] })
+  const config = decodeConfig(nested, { inner: { depth: 2 }, labels: { a: 'b' }, list: [{}, { depth: 3 }] })
+  expect(encodeConfig(nested, config)).toEqual({
+    inner: { depth: 2 },
+    labels: { a: 'b' },
+    list: [{ depth: 1 }, { depth: 3 }],
+  })
   expect(() => decodeConfig(nested, { inner: { deptj: 2 } })).toThrow('inner.deptj: unknown key; did you mean "depth"?')
+  expect(() => decodeConfig(nested, { list: [{}, { deptj: 2 }] })).toThrow('list[1].deptj: unknown key; did you mean "depth"?')
+  expect(() => decodeConfig(nested, { list: {} })).toThrow('list: expected a list of tables, got a table')
   expect(() => decodeConfig(nested, { labels: { a: 1 } })).toThrow('labels.a: expected a string, got the number 1')
 })
 

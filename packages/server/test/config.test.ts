@@ -272,6 +272,15 @@ test('a key of a plugin is found in the file', async () => {
   expect(config.locate('io.containerd.content.v1.content', 'path')).toBe(`${join(dir, 'config.toml')}:4`)
 })
 
+test('a key of a list of tables is found in its own table', async () => {
+  const id = 'io.containerd.content.v1.content'
+  const config = daemonConfig(
+    await load(`version = 2\n[[plugins."${id}".list]]\n  a = 1\n[[plugins."${id}".list]]\n  a = 2\n`),
+    {},
+  )
+  expect(config.locate(id, 'list[1].a')).toBe(`${join(dir, 'config.toml')}:5`)
+})
+
 test('stream processors are for the differ to run', async () => {
   const { plugins } = daemonConfig(
     await load(`version = 2

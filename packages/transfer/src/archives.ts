@@ -28,6 +28,7 @@ export async function importImages(
   report: Report,
 ): Promise<void> {
   const { content, images, targets, turns } = local
+  report?.({ event: 'Importing' })
   const index = await importArchive(ctx, content, from.bytes, { forceCompress: from.forceCompress })
   const manifests = parseIndex(await readBlob(ctx, content, index.digest, maxDocumentBytes), `content ${index.digest}`)
   if (manifests.length === 0) throw new InvalidArgumentError('there is no image in the archive')
@@ -62,6 +63,7 @@ export async function exportImages(
   report: Report,
 ): Promise<void> {
   const { platforms, allPlatforms, skipCompatibilityManifest, skipNonDistributable } = to
+  report?.({ event: 'Exporting' })
   const images = await lookUpImages(local, ctx, from)
   const platform = listedPlatforms(platforms.length > 0 ? platforms : [{ ...hostPlatform(), variant: '' }])
   await to.write(

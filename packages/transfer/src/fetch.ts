@@ -27,6 +27,7 @@ export async function fetchBlob(ctx: Context, descriptor: ImageDescriptor, optio
   }
   const outcome = await storeBlob(ctx, content, descriptor, {
     ref: refOf(descriptor),
+    labels: firstSource(reference),
     async *bytes(offset) {
       let bytes = offset
       for await (const piece of await resolver.fetch(reference, descriptor, { offset, signal: ctx.signal })) {
@@ -36,9 +37,12 @@ export async function fetchBlob(ctx: Context, descriptor: ImageDescriptor, optio
       }
     },
   })
-  if (outcome === 'stored') progress.complete(descriptor)
-  else progress.exists(descriptor)
-  await noteSource(ctx, content, digest, reference)
+  if (outcome === 'stored') {
+    progress.complete(descriptor)
+  } else {
+    progress.exists(descriptor)
+    await noteSource(ctx, content, digest, reference)
+  }
 }
 
 const sourcePrefix = 'containerd.io/distribution.source.'
@@ -46,6 +50,11 @@ const sourcePrefix = 'containerd.io/distribution.source.'
 /** The repositories of a host that are known to have a blob with these labels. */
 export function sourcesOf(labels: Labels, host: string): string[] {
   return repositories(labels[sourceLabel(host)])
+}
+
+function firstSource(reference: string): Labels {
+  const { host, repository } = parseReference(reference)
+  return { [sourceLabel(host)]: repository }
 }
 
 /** A registry may later take the blob over from that repository instead of having it uploaded. */

@@ -1,4 +1,4 @@
-import type { Context, RegistryImage, StoredImage } from '@containerd-ts/interface'
+import { ContainerdError, type Context, errorCode, type RegistryImage, type StoredImage } from '@containerd-ts/interface'
 import { fetchBlob } from './fetch.js'
 import type { LocalTransfer, Report } from './local.js'
 import { nameImage } from './name-images.js'
@@ -19,7 +19,8 @@ export async function pull(
   const { content, images, targets, turns, downloads } = local
   const resolver = openResolver(local, from)
   try {
-    const { name, descriptor: resolved } = await resolver.resolve(from.reference, ctx.signal)
+    report?.({ event: `Resolving from OCI Registry (${from.reference})` })
+    const { name, descriptor: resolved } = await resolver.resolve(from.reference, ctx.signal).catch(notResolved)
     const root = { ...resolved, annotations: {} }
     report?.({ event: `Pulling from OCI Registry (${from.reference})` })
     report?.({ event: 'fetching image content', name, descriptor: root })
@@ -46,4 +47,10 @@ export async function pull(
   } finally {
     resolver.close()
   }
+}
+
+function notResolved(error: unknown): never {
+  const code = errorCode(error)
+  if (code === undefined || !(error instanceof Error)) throw error
+  throw new ContainerdError(code, `failed to resolve image: ${error.message}`, { cause: error })
 }

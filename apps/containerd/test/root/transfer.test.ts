@@ -38,7 +38,7 @@ describe.runIf(process.getuid?.() === 0)('the transfer service', () => {
   test('pulls and unpacks, tells how it goes, and leaves an image that runs', async () => {
     const events: string[] = []
     await pull({ onProgress: ({ event }) => events.push(event) })
-    expect(events[0]).toBe(`Pulling from OCI Registry (${env.ref})`)
+    expect(events[0]).toBe(`Resolving from OCI Registry (${env.ref})`)
     expect(events.at(-1)).toBe(`Completed pull from OCI Registry (${env.ref})`)
     // Manifest, configuration and two layers.
     expect(events.filter((event) => event === 'complete')).toHaveLength(4)

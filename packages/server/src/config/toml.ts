@@ -40,13 +40,22 @@ function parseToml(path: string, source: string): Table {
   }
 }
 
-/** Where a key stands: `path:line`, or undefined when it is not there or written in a way that is not recognised. */
+/**
+ * Where a key stands, in a list of tables with its place as in `list[1]`: `path:line`, or undefined when it is not there or written in a way that is not
+ * recognised.
+ */
 export function locate(file: TomlFile, keyPath: readonly string[]): string | undefined {
   let section: readonly string[] = []
+  const counts = new Map<string, number>()
   for (const [index, line] of file.source.split('\n').entries()) {
-    const header = /^\s*\[\[?\s*([^\]]+?)\s*\]/.exec(line)
-    if (header?.[1] !== undefined) {
-      section = splitKey(header[1])
+    const header = /^\s*\[(\[?)\s*([^\]]+?)\s*\]/.exec(line)
+    if (header?.[2] !== undefined) {
+      section = splitKey(header[2])
+      if (header[1] !== '') {
+        const count = counts.get(header[2]) ?? 0
+        counts.set(header[2], count + 1)
+        section = [...section.slice(0, -1), `${section.at(-1)}[${count}]`]
+      }
       if (sameKey(section, keyPath)) return `${file.path}:${index + 1}`
       continue
     }
