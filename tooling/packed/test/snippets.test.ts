@@ -1,6 +1,7 @@
-import { cp, mkdir, readFile, writeFile } from 'node:fs/promises'
+import { cp, mkdir, mkdtemp, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { hostConfigurations } from '@containerd-ts/remotes'
 import { buildBusyboxImage } from '@containerd-ts/testkit'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { documentedSnippets } from '../src/index.js'
@@ -73,7 +74,17 @@ describe.runIf(isRoot)('in a directory of its own', () => {
   })
 })
 
-test.each(snippets.filter(({ language }) => language === 'toml'))(
+const configurations = snippets.filter(({ language }) => language === 'toml')
+
+test.each(configurations.filter(({ flags }) => flags.includes('hosts')))('$place names hosts', async ({ code }) => {
+  const hostDir = await mkdtemp(join(project(), 'hosts-'))
+  await mkdir(join(hostDir, 'docker.io'))
+  await writeFile(join(hostDir, 'docker.io/hosts.toml'), code)
+  const hosts = await hostConfigurations('docker.io', { hostDir })
+  expect(hosts.map(({ host }) => host)).toEqual(['mirror.example', 'registry-1.docker.io'])
+})
+
+test.each(configurations.filter(({ flags }) => !flags.includes('hosts')))(
   '$place is a configuration without mistakes',
   async ({ code, place }) => {
     const path = join(project(), `${place.replace(/\W/g, '-')}.toml`)
