@@ -1,3 +1,5 @@
+import { within } from '@containerd-ts/plugin'
+
 /** Lets at most `most` run at a time, the others in the order in which they came; 0 for any number. */
 export function createTurns(most: number): <T>(signal: AbortSignal, work: () => Promise<T>) => Promise<T> {
   let running = 0
@@ -23,7 +25,7 @@ export function createTurns(most: number): <T>(signal: AbortSignal, work: () => 
       })
       waiting.add(begin)
       try {
-        await unlessAborted(signal, place)
+        await within(place, { signal, what: 'a turn' })
       } catch (error) {
         // A place that came at the same moment is for the next one.
         if (!waiting.delete(begin)) finished()
@@ -45,7 +47,7 @@ export function createKeyedTurns(): <T>(key: string, signal: AbortSignal, work: 
   const last = new Map<string, Promise<unknown>>()
   return (key, signal, work) => {
     const before = last.get(key) ?? Promise.resolve()
-    const mine = unlessAborted(signal, before).then(work)
+    const mine = within(before, { signal, what: 'a turn' }).then(work)
     // Who gives up leaves the order as it was.
     const both = Promise.allSettled([before, mine]).then(() => {
       if (last.get(key) === both) last.delete(key)
@@ -53,14 +55,4 @@ export function createKeyedTurns(): <T>(key: string, signal: AbortSignal, work: 
     last.set(key, both)
     return mine
   }
-}
-
-/** As `promise`, but rejects at once with the signal's reason when that is aborted. */
-function unlessAborted<T>(signal: AbortSignal, promise: Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const abort = () => reject(signal.reason)
-    if (signal.aborted) return abort()
-    signal.addEventListener('abort', abort, { once: true })
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort))
-  })
 }
