@@ -2,6 +2,7 @@
 import '@containerd-ts/content-local'
 import '@containerd-ts/events-exchange'
 import '@containerd-ts/gc-scheduler'
+import '@containerd-ts/image-verifier'
 import '@containerd-ts/metadata-level'
 import '@containerd-ts/server/listeners'
 import '@containerd-ts/service-containers'

@@ -16,6 +16,7 @@ export const plugins: Readonly<Record<string, PluginChoice>> = {
   'snapshot-native': { what: 'snapshots as copies' },
   'snapshot-btrfs': { what: 'snapshots on btrfs' },
   'differ-walking': { what: 'layers to trees and back', needs: ['metadata-level'] },
+  'image-verifier': { what: 'programs that say which images may be pulled' },
   'metrics-cgroups': { what: 'metrics of containers' },
   'restart-monitor': { what: 'containers that are started again', needs: ['metadata-level', 'runtime-linux'] },
   'runtime-linux': { what: 'containers through shims', needs: ['events-exchange', 'service-events'] },

@@ -1,6 +1,7 @@
 import type { ContentStore } from './content.js'
 import type { Differ } from './diff.js'
 import type { EventExchange } from './events.js'
+import type { ImageVerifier } from './image-verifier.js'
 import type { Listener } from './listener.js'
 import type { GarbageCollector, LeaseManager, MetadataStore } from './metadata.js'
 import type { TaskMonitor, TaskRuntime } from './runtime.js'
@@ -20,6 +21,7 @@ declare module '@containerd-ts/plugin' {
     'io.containerd.event.v1': EventExchange
     'io.containerd.differ.v1': Differ
     'io.containerd.runtime.v2': TaskRuntime
+    'io.containerd.image-verifier.v1': ImageVerifier
     'io.containerd.monitor.task.v1': TaskMonitor
     'io.containerd.grpc.v1': ServicePlugin
     'io.containerd.ttrpc.v1': ServicePlugin

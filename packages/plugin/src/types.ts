@@ -11,6 +11,7 @@ export const PluginType = {
   Event: 'io.containerd.event.v1',
   GC: 'io.containerd.gc.v1',
   GRPC: 'io.containerd.grpc.v1',
+  ImageVerifier: 'io.containerd.image-verifier.v1',
   Internal: 'io.containerd.internal.v1',
   Lease: 'io.containerd.lease.v1',
   Metadata: 'io.containerd.metadata.v1',

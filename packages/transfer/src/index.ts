@@ -1,7 +1,17 @@
 /** Moves images between registries, archives and the image store: `io.containerd.transfer.v1.local`. */
 import { parsePlatform, platformsOfMachine, platformsOfSystem } from '@containerd-ts/images'
-import { hostPlatform, NotFoundError, quote } from '@containerd-ts/interface'
-import { flag, type InitContext, integer, PluginType, type Registration, register, tables, text } from '@containerd-ts/plugin'
+import { FailedPreconditionError, hostPlatform, type ImageVerifier, NotFoundError, quote } from '@containerd-ts/interface'
+import {
+  flag,
+  type InitContext,
+  integer,
+  isSkipPlugin,
+  PluginType,
+  type Registration,
+  register,
+  tables,
+  text,
+} from '@containerd-ts/plugin'
 import { createTransferrer } from './local.js'
 import type { UnpackTarget } from './unpack.js'
 
@@ -29,7 +39,7 @@ interface TransferConfig {
 export const localTransfer: Registration<typeof PluginType.Transfer, TransferConfig> = {
   type: PluginType.Transfer,
   id: 'local',
-  requires: [PluginType.Lease, PluginType.Metadata, PluginType.Differ, PluginType.Snapshotter],
+  requires: [PluginType.Lease, PluginType.Metadata, PluginType.Differ, PluginType.Snapshotter, PluginType.ImageVerifier],
   config: {
     max_concurrent_downloads: integer({
       default: 3,
@@ -64,6 +74,7 @@ export const localTransfer: Registration<typeof PluginType.Transfer, TransferCon
       content,
       images,
       leases: ic.get(PluginType.Lease),
+      verifiers: imageVerifiers(ic),
       targets: unpackTargets(ic),
       hostDir: ic.config.config_path,
       userAgent: `containerd/${ic.daemon.version}`,
@@ -71,6 +82,15 @@ export const localTransfer: Registration<typeof PluginType.Transfer, TransferCon
       maxUploads: ic.config.max_concurrent_uploaded_layers,
     })
   },
+}
+
+/** All there are. @throws FailedPreconditionError when one has failed: it would be as if it had agreed to everything. */
+function imageVerifiers(ic: InitContext): ReadonlyMap<string, ImageVerifier> {
+  const failed = ic
+    .plugins()
+    .find(({ type, error }) => type === PluginType.ImageVerifier && error !== undefined && !isSkipPlugin(error))
+  if (failed !== undefined) throw new FailedPreconditionError(`image verifier ${failed.id} failed: ${failed.error?.message}`)
+  return ic.getAll(PluginType.ImageVerifier)
 }
 
 function unpackTargets(ic: InitContext<TransferConfig>): UnpackTarget[] {

@@ -1,4 +1,12 @@
-import type { ContentStore, ImageStore, LeaseManager, TransferEnd, TransferProgress, Transferrer } from '@containerd-ts/interface'
+import type {
+  ContentStore,
+  ImageStore,
+  ImageVerifier,
+  LeaseManager,
+  TransferEnd,
+  TransferProgress,
+  Transferrer,
+} from '@containerd-ts/interface'
 import { UnimplementedError } from '@containerd-ts/interface'
 import { exportImages, importImages } from './archives.js'
 import { withLease } from './lease.js'
@@ -13,6 +21,8 @@ export interface TransferOptions {
   content: ContentStore
   images: ImageStore
   leases: LeaseManager
+  /** Asked, all of them, before an image is pulled; by the name of the plugin. */
+  verifiers: ReadonlyMap<string, ImageVerifier>
   /** Where images can be unpacked, best first. */
   targets: readonly UnpackTarget[]
   /** Directory of `<host>/hosts.toml`; empty for none. */

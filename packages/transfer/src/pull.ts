@@ -1,4 +1,13 @@
-import { ContainerdError, type Context, errorCode, type RegistryImage, type StoredImage } from '@containerd-ts/interface'
+import {
+  ContainerdError,
+  type Context,
+  type Descriptor,
+  errorCode,
+  PermissionDeniedError,
+  type RegistryImage,
+  type StoredImage,
+  UnknownError,
+} from '@containerd-ts/interface'
 import { fetchBlob } from './fetch.js'
 import type { LocalTransfer, Report } from './local.js'
 import { nameImage } from './name-images.js'
@@ -22,6 +31,7 @@ export async function pull(
     report?.({ event: `Resolving from OCI Registry (${from.reference})` })
     const { name, descriptor: resolved } = await resolver.resolve(from.reference, ctx.signal).catch(notResolved)
     const root = { ...resolved, annotations: {} }
+    await verify(local, ctx, name, root)
     report?.({ event: `Pulling from OCI Registry (${from.reference})` })
     report?.({ event: 'fetching image content', name, descriptor: root })
     const progress = trackProgress(name, 'downloading', report)
@@ -46,6 +56,20 @@ export async function pull(
     report?.({ event: `Completed pull from OCI Registry (${from.reference})` })
   } finally {
     resolver.close()
+  }
+}
+
+/** @throws PermissionDenied when one of the verifiers says no; Unknown when one cannot say. */
+async function verify({ verifiers }: LocalTransfer, ctx: Context, name: string, root: Descriptor): Promise<void> {
+  for (const [id, verifier] of verifiers) {
+    const image = `pull of ${name} with digest ${root.digest}`
+    const { ok, reason } = await verifier.verify(ctx, name, root).catch((error: unknown) => {
+      ctx.signal.throwIfAborted()
+      const why = error instanceof Error ? error.message : error
+      throw new UnknownError(`blocking ${image}: image verifier ${id} returned error: ${why}`, { cause: error })
+    })
+    if (!ok) throw new PermissionDeniedError(`image verifier ${id} blocked ${image} for reason: ${reason}`)
+    ctx.log.debug('image verifier allowed pull', { verifier: id, name, reason })
   }
 }
 

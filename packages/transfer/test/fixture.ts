@@ -125,7 +125,7 @@ export async function openTransferrer(options: Partial<TransferOptions> = {}) {
     events: createExchange(),
   })
   const { images, leases } = metadata
-  const fixed = { content: metadata.content, images, leases, targets: [], hostDir: '', userAgent: 'test' }
+  const fixed = { content: metadata.content, images, leases, targets: [], verifiers: new Map(), hostDir: '', userAgent: 'test' }
   return {
     metadata,
     transferrer: createTransferrer({ ...fixed, maxDownloads: 3, maxUploads: 3, ...options }),

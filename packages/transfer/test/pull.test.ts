@@ -155,6 +155,26 @@ test('a name that is not there is told as what could not be resolved', async () 
   })
 })
 
+test('an image that a verifier rejects, or cannot judge, is not pulled', async () => {
+  const asked: string[] = []
+  const verifiers = new Map([
+    ['first', { verify: async () => ({ ok: asked.push('first') > 0, reason: '' }) }],
+    ['second', { verify: async () => ({ ok: asked.push('second') > 9, reason: 'not signed' }) }],
+  ])
+  const { index, metadata, registry, pull } = await open({ verifiers })
+  await expect(pull()).rejects.toMatchObject({
+    code: 'PermissionDenied',
+    message: expect.stringContaining(`${index.digest} for reason: not signed`),
+  })
+  verifiers.set('second', { verify: () => Promise.reject(new Error('it crashed')) })
+  await expect(pull()).rejects.toThrow('image verifier second returned error: it crashed')
+  expect(asked).toEqual(['first', 'second', 'first'])
+  expect(registry.fetched).toEqual([])
+  expect(await digestsOf(metadata.content)).toEqual([])
+  verifiers.delete('second')
+  await pull()
+})
+
 test('a cancelled pull ends at once and leaves no lease', async () => {
   const controller = new AbortController()
   const target = unpackTarget(
