@@ -1,4 +1,4 @@
-import { type ImageDescriptor, isLayerType, isManifestType } from '@containerd-ts/images'
+import { formatPlatform, type ImageDescriptor, isLayerType, isManifestType } from '@containerd-ts/images'
 import type { ContentStore, StoredImage } from '@containerd-ts/interface'
 import { storedChildren } from './children.js'
 import type { ProgressTracker } from './progress.js'
@@ -38,6 +38,19 @@ export async function storeImage(scope: Scope, root: ImageDescriptor, options: S
     return work
   }
 
+  // Indexes that list one another many times over would otherwise be walked for ever.
+  const visited = new Map<string, Promise<void>>()
+
+  function visitOnce(descriptor: ImageDescriptor, parent?: ImageDescriptor): Promise<void> {
+    const { digest, mediaType, platform } = descriptor
+    const key = `${digest} ${mediaType} ${platform === undefined ? '' : formatPlatform(platform)}`
+    const known = visited.get(key)
+    if (known !== undefined) return known
+    const work = visit(descriptor, parent)
+    visited.set(key, work)
+    return work
+  }
+
   async function visit(descriptor: ImageDescriptor, parent?: ImageDescriptor): Promise<void> {
     progress.add(descriptor, parent)
     await fetchOnce(descriptor)
@@ -46,11 +59,11 @@ export async function storeImage(scope: Scope, root: ImageDescriptor, options: S
     const layers = unpacked ? children.filter(({ mediaType }) => isLayerType(mediaType)) : []
     const others = children.filter((child) => !layers.includes(child))
     for (const layer of layers) progress.add(layer, descriptor)
-    await scope.all(others.map((child) => visit(child, descriptor)))
+    await scope.all(others.map((child) => visitOnce(child, descriptor)))
     const [config] = others
     if (config === undefined || layers.length === 0) return
     await unpackImage(scope.ctx, config, layers, { content, targets, turns, progress, fetched: fetchOnce })
   }
 
-  await scope.all([visit(root)])
+  await scope.all([visitOnce(root)])
 }

@@ -24,8 +24,8 @@ async function open(options: Partial<TransferOptions> = {}) {
   const registry = await startRegistry(images)
   const { transferrer, metadata, close } = await openTransferrer(options)
   closing.push(registry.stop, close)
-  const pull = (image: Partial<StoredImage> = {}, onProgress?: (progress: TransferProgress) => void) =>
-    transferrer.transfer(ctx, registryImage(registry.reference), storedImage(image), onProgress)
+  const pull = (image: Partial<StoredImage> = {}, onProgress?: (progress: TransferProgress) => void, object = '') =>
+    transferrer.transfer(ctx, registryImage(`${registry.reference}${object}`), storedImage(image), onProgress)
   return { ...images, registry, transferrer, metadata, pull }
 }
 
@@ -144,6 +144,18 @@ test('bytes that are not those of their digest are refused, and can be fetched a
   blobs.set(sha256('base'), blob)
   await pull()
   expect((await metadata.content.info(ctx, sha256('base'))).sizeBytes).toBe(4)
+})
+
+test('indexes that list one another many times over are walked once', async () => {
+  const { blobs, index, pull, registry } = await open()
+  let nested = { mediaType: index.mediaType, digest: index.digest, size: index.size }
+  for (let level = 0; level < 8; level++) {
+    const bytes = Buffer.from(JSON.stringify({ schemaVersion: 2, level, manifests: Array.from({ length: 50 }, () => nested) }))
+    nested = { mediaType: index.mediaType, digest: sha256(bytes), size: bytes.length }
+    blobs.set(nested.digest, { bytes, mediaType: index.mediaType })
+  }
+  await pull({ name: 'nested' }, undefined, `@${nested.digest}`)
+  expect(registry.fetched).toHaveLength(blobs.size)
 })
 
 test('a name that is not there is told as what could not be resolved', async () => {
