@@ -39,7 +39,8 @@ interface TransferConfig {
 export const localTransfer: Registration<typeof PluginType.Transfer, TransferConfig> = {
   type: PluginType.Transfer,
   id: 'local',
-  requires: [PluginType.Lease, PluginType.Metadata, PluginType.Differ, PluginType.Snapshotter, PluginType.ImageVerifier],
+  requires: [PluginType.Lease, PluginType.Metadata, PluginType.Differ],
+  after: [PluginType.Snapshotter, PluginType.ImageVerifier],
   config: {
     max_concurrent_downloads: integer({
       default: 3,

@@ -1,5 +1,5 @@
 import type { Differ, LeaseManager, MetadataStore, Snapshotter } from '@containerd-ts/interface'
-import { type AnyRegistration, load, PluginType, SkipPlugin, silentLogger } from '@containerd-ts/plugin'
+import { type AnyRegistration, graph, load, PluginType, SkipPlugin, silentLogger } from '@containerd-ts/plugin'
 import { expect, test } from 'vitest'
 import { localTransfer } from '../src/index.js'
 
@@ -20,7 +20,7 @@ async function errorWith(config: object, ...others: AnyRegistration[]): Promise<
     localTransfer,
   ]
   const section = { 'io.containerd.transfer.v1.local': config }
-  const set = await load(registrations, { root: '/r', state: '/s', log: silentLogger, config: section })
+  const set = await load(graph(registrations), { root: '/r', state: '/s', log: silentLogger, config: section })
   return set.plugins().find(({ type }) => type === PluginType.Transfer)?.error?.message
 }
 
