@@ -1,4 +1,5 @@
 import { chainIds, isIndexType, isManifestType } from '@containerd-ts/images'
+import { hostPlatform } from '@containerd-ts/interface'
 import { status } from '@grpc/grpc-js'
 import { type Containerd, hasStatus, leased } from './connection.js'
 import { type Descriptor, labelBlob, readBlob } from './content.js'
@@ -22,7 +23,8 @@ async function readJson<T>(containerd: Containerd, digest: string): Promise<T> {
   return JSON.parse((await readBlob(containerd, digest)).toString()) as T
 }
 
-const architecture = process.arch === 'x64' ? 'amd64' : process.arch
+/** The architecture of this machine, in the OCI's words. */
+export const { architecture } = hostPlatform()
 
 /** The manifest of an image for this machine: of an index, the entry for this platform. */
 export async function resolveManifest(containerd: Containerd, target: Descriptor): Promise<Manifest> {

@@ -1,6 +1,6 @@
 import { closeSync, openSync, readSync } from 'node:fs'
 import { createTarReader, TarType } from '@containerd-ts/archive'
-import { childLabels, isIndexType, isManifestType } from '@containerd-ts/images'
+import { childLabels, isDocumentType } from '@containerd-ts/images'
 import { status } from '@grpc/grpc-js'
 import { type Containerd, hasStatus, leased } from './connection.js'
 import { type Descriptor, labelBlob, readBlob, writeBlob } from './content.js'
@@ -74,7 +74,7 @@ function nameOf({ annotations = {} }: Descriptor): string | undefined {
 
 /** Makes manifests refer to their children, so that garbage collection keeps them. Platforms that the archive lacks are left out. */
 async function labelChildren(containerd: Containerd, descriptor: Descriptor): Promise<void> {
-  if (!isManifestType(descriptor.mediaType) && !isIndexType(descriptor.mediaType)) return
+  if (!isDocumentType(descriptor.mediaType)) return
   let blob: Buffer
   try {
     blob = await readBlob(containerd, descriptor.digest)

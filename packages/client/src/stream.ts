@@ -1,24 +1,13 @@
 import { randomUUID } from 'node:crypto'
-import { type Any, packAny, typeName } from '@containerd-ts/api'
+import { type Any, packAny } from '@containerd-ts/api'
 import { StreamInit } from '@containerd-ts/api/containerd/services/streaming/v1/streaming'
-import { Data, WindowUpdate } from '@containerd-ts/api/containerd/types/transfer/transfer'
+import { createByteSender, isCanceled, type MessageStream } from '@containerd-ts/interface'
 import type { Containerd } from './connection.js'
 
-/** A stream that the daemon can use while another call is under way. */
-export interface OpenStream {
-  /** By which the other call names it. */
+/** A stream that the daemon can use while another call is under way, and by which name the other call tells of it. */
+export interface OpenStream extends MessageStream {
   readonly id: string
-  send(message: Any): void
-  /** What the daemon sends, until it ends the stream. */
-  readonly messages: AsyncIterable<Any>
-  /** No more will be sent. */
-  end(): void
 }
-
-const dataType = 'containerd.types.transfer.Data'
-const windowType = 'containerd.types.transfer.WindowUpdate'
-const windowBytes = 1024 * 1024
-const pieceBytes = 256 * 1024
 
 /** Opens a stream; when this is settled the daemon knows it. It ends with `signal`, or when the daemon ends it. */
 export async function openStream(containerd: Containerd, purpose: string, signal: AbortSignal): Promise<OpenStream> {
@@ -39,69 +28,43 @@ export async function openStream(containerd: Containerd, purpose: string, signal
     }
   }
   const messages = containerd.streaming.stream(requests(), { signal })[Symbol.asyncIterator]()
-  const end = () => {
-    ended = true
-    wake()
-  }
   const ready = await messages.next()
   if (ready.done) throw new Error(`the daemon ended the stream ${id} at once`)
   return {
     id,
-    end,
-    send(message) {
+    async receive() {
+      const step = await messages.next()
+      return step.done ? undefined : step.value
+    },
+    async send(message) {
       waiting.push(message)
       wake()
     },
-    messages: (async function* () {
-      try {
-        for (let step = await messages.next(); !step.done; step = await messages.next()) yield step.value
-      } finally {
-        end()
-      }
-    })(),
+    close() {
+      ended = true
+      wake()
+    },
   }
 }
 
-/** Sends bytes as fast as the daemon takes them; settled when it has them all, or wants no more. */
-export async function sendBytes(stream: OpenStream, bytes: AsyncIterable<Uint8Array>): Promise<void> {
-  const messages = stream.messages[Symbol.asyncIterator]()
-  let window = 0
+/** What the daemon sends, until it ends the stream; then, or when no more is wanted, it is closed. */
+export async function* messagesOf(stream: MessageStream): AsyncGenerator<Any> {
   try {
-    for await (const chunk of bytes) {
-      for (let sent = 0; sent < chunk.length; ) {
-        if (window <= 0) {
-          const step = await messages.next()
-          if (step.done) return
-          if (typeName(step.value.typeUrl) === windowType) window += WindowUpdate.decode(step.value.value).update
-          continue
-        }
-        const data = chunk.subarray(sent, sent + Math.min(window, pieceBytes))
-        sent += data.length
-        window -= data.length
-        stream.send(packAny(dataType, Data, { data }))
-      }
-    }
+    for (let message = await stream.receive(); message !== undefined; message = await stream.receive()) yield message
   } finally {
-    stream.end()
+    stream.close()
   }
-  // The rest of what it says is of no interest, but its end is.
-  while (!(await messages.next()).done);
 }
 
-/** The bytes that the daemon sends, at the pace at which they are taken. */
-export async function* receivedBytes(stream: OpenStream): AsyncGenerator<Uint8Array> {
-  let window = 0
-  const allowMore = () => {
-    if (window > windowBytes / 2) return
-    stream.send(packAny(windowType, WindowUpdate, { update: windowBytes }))
-    window += windowBytes
-  }
-  allowMore()
-  for await (const { typeUrl, value } of stream.messages) {
-    if (typeName(typeUrl) !== dataType) continue
-    const { data } = Data.decode(value)
-    yield data
-    window -= data.length
-    allowMore()
+/** Sends bytes as fast as the daemon takes them; settled when all of it is on its way, or the daemon wants no more. */
+export async function sendBytes(stream: MessageStream, bytes: AsyncIterable<Uint8Array>): Promise<void> {
+  const sender = createByteSender(stream)
+  try {
+    for await (const piece of bytes) await sender.write(piece)
+  } catch (error) {
+    // Why it does not is told by the transfer.
+    if (!isCanceled(error)) throw error
+  } finally {
+    stream.close()
   }
 }

@@ -9,8 +9,10 @@ import {
   OCIRegistry,
   Progress,
 } from '@containerd-ts/api/containerd/types/transfer/transfer'
+import { receivedBytes } from '@containerd-ts/interface'
 import type { Containerd } from './connection.js'
-import { type OpenStream, openStream, receivedBytes, sendBytes } from './stream.js'
+import { architecture } from './image.js'
+import { messagesOf, type OpenStream, openStream, sendBytes } from './stream.js'
 
 /** How a transfer is made. */
 export interface TransferOptions {
@@ -47,7 +49,6 @@ const types = 'containerd.types.transfer'
  * @throws ServiceError
  */
 export async function pullImage(containerd: Containerd, reference: string, options: PullOptions = {}): Promise<void> {
-  const architecture = process.arch === 'x64' ? 'amd64' : process.arch
   const { platform = { os: 'linux', architecture }, unpack = true, name = reference } = options
   const unpacks = unpack ? [{ platform, snapshotter: containerd.snapshotter }] : []
   await withCall(containerd, options, async (call) => {
@@ -162,7 +163,7 @@ async function withCall(
 
 async function tell(stream: OpenStream, onProgress: (progress: Progress) => void): Promise<void> {
   try {
-    for await (const { value } of stream.messages) onProgress(Progress.decode(value))
+    for await (const { value } of messagesOf(stream)) onProgress(Progress.decode(value))
   } catch {
     // The transfer itself tells why.
   }
@@ -179,12 +180,12 @@ async function registryOf(call: TransferCall, reference: string, options: Regist
 async function answerQuestions(call: TransferCall, credentials: NonNullable<RegistryOptions['credentials']>): Promise<string> {
   const stream = await call.open('credentials')
   async function answer() {
-    for await (const { value } of stream.messages) {
+    for await (const { value } of messagesOf(stream)) {
       const { host } = AuthRequest.decode(value)
       // Whoever has none says so by an empty answer.
       const { username, secret } = (await credentials(host).catch(() => undefined)) ?? { username: '', secret: '' }
       const authType = username === '' ? AuthType.NONE : AuthType.CREDENTIALS
-      stream.send(pack('AuthResponse', AuthResponse, { authType, username, secret }))
+      await stream.send(pack('AuthResponse', AuthResponse, { authType, username, secret }))
     }
   }
   // What goes wrong with the stream shows on the transfer.

@@ -1,6 +1,6 @@
 import { posix } from 'node:path'
 import { type StreamedEntry, TarError, TarType, tarEntries } from '@containerd-ts/archive'
-import { maxDocumentBytes, storeBlob } from '@containerd-ts/images'
+import { maxDocumentBytes, parseJson, storeBlob } from '@containerd-ts/images'
 import {
   type ContentStore,
   type Context,
@@ -10,7 +10,6 @@ import {
   quote,
 } from '@containerd-ts/interface'
 import { type StoredBlob, storeUnknown, withIngest } from './ingest.js'
-import { decodeJson } from './json.js'
 import { wholeFile } from './sparse-file.js'
 
 /** What an archive was found to hold once its blobs were stored. */
@@ -125,7 +124,7 @@ async function readDocument(entry: StreamedEntry): Promise<Buffer> {
 }
 
 function checkLayout(bytes: Buffer): void {
-  const layout = decodeJson(bytes, 'oci-layout')
+  const layout = parseJson(bytes, 'oci-layout')
   const isObject = typeof layout === 'object' && layout !== null
   const version = isObject && 'imageLayoutVersion' in layout ? layout.imageLayoutVersion : undefined
   if (version !== layoutVersion) throw new InvalidArgumentError(`unsupported OCI version ${JSON.stringify(version)}`)

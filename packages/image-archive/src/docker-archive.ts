@@ -1,8 +1,8 @@
-import { childLabels, type ImageDescriptor, maxDocumentBytes, readImageConfig } from '@containerd-ts/images'
+import { childLabels, type ImageDescriptor, maxDocumentBytes, parseJson, readImageConfig } from '@containerd-ts/images'
 import { type ContentStore, type Context, InvalidArgumentError, quote } from '@containerd-ts/interface'
 import type { ArchiveContents } from './archive-contents.js'
 import { storeDocument } from './ingest.js'
-import { decodeJson, descriptorJson, encodeJson } from './json.js'
+import { descriptorJson, encodeJson } from './json.js'
 import { createLayerTypes, type LayerOptions } from './layers.js'
 import { imageNameAnnotation, normalizeReference, ociReferenceName, refNameAnnotation } from './references.js'
 
@@ -80,7 +80,7 @@ async function storeManifest(
 }
 
 function parseImages(bytes: Buffer): DockerImage[] {
-  const document = decodeJson(bytes, 'manifest.json')
+  const document = parseJson(bytes, 'manifest.json')
   if (!Array.isArray(document)) throw new InvalidArgumentError('manifest.json is no list')
   const entries: readonly unknown[] = document
   return entries.map((entry, index) => {

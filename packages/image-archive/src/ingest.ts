@@ -1,5 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto'
-import { type ImageDescriptor, maxDocumentBytes, storeBlob } from '@containerd-ts/images'
+import { addLabels, type ImageDescriptor, maxDocumentBytes, storeBlob } from '@containerd-ts/images'
 import {
   background,
   type ContentStore,
@@ -81,9 +81,4 @@ export async function storeDocument(
   )
   if (outcome === 'exists') await addLabels(ctx, store, blob.digest, labels)
   return { mediaType, ...blob, annotations: {} }
-}
-
-async function addLabels(ctx: Context, store: ContentStore, digest: string, labels: Labels): Promise<void> {
-  const paths = Object.keys(labels).map((key) => `labels.${key}`)
-  if (paths.length > 0) await store.update(ctx, { digest, labels }, paths)
 }

@@ -1,5 +1,4 @@
 import type { ImageDescriptor } from '@containerd-ts/images'
-import { InvalidArgumentError } from '@containerd-ts/interface'
 
 /** JSON, byte for byte as Go writes it, so that the same document has the same digest whoever made it. */
 export function encodeJson(value: unknown): Buffer {
@@ -28,14 +27,5 @@ export function descriptorJson({ mediaType, digest, sizeBytes, urls, annotations
         ...(platform.variant !== '' && { variant: platform.variant }),
       },
     }),
-  }
-}
-
-/** Any JSON. @throws InvalidArgumentError; `name` says what was read. */
-export function decodeJson(bytes: Buffer, name: string): unknown {
-  try {
-    return JSON.parse(bytes.toString())
-  } catch (error) {
-    throw new InvalidArgumentError(`${name} is no JSON`, { cause: error })
   }
 }

@@ -8,6 +8,7 @@ import {
   isAlreadyExists,
   isFailedPrecondition,
   isUnavailable,
+  type Labels,
   type WriterOptions,
 } from '@containerd-ts/interface'
 
@@ -69,7 +70,7 @@ export async function storeBlob(
   options: {
     /** Name of the ingest. */
     ref: string
-    labels?: Readonly<Record<string, string>>
+    labels?: Labels
     bytes(offset: number): AsyncIterable<Uint8Array> | Iterable<Uint8Array>
   },
 ): Promise<'stored' | 'exists'> {
@@ -94,6 +95,12 @@ export async function storeBlob(
     if (!isAlreadyExists(error)) throw error
   }
   return 'exists'
+}
+
+/** Gives a blob further labels; those that it has stay. @throws NotFound, InvalidArgumentError */
+export async function addLabels(ctx: Context, store: ContentStore, digest: string, labels: Labels): Promise<void> {
+  const paths = Object.keys(labels).map((key) => `labels.${key}`)
+  if (paths.length > 0) await store.update(ctx, { digest, labels }, paths)
 }
 
 const longestWaitMs = 2000

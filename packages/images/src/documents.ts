@@ -1,6 +1,6 @@
 import { type ContentStore, type Context, type Descriptor, digestProblem, InvalidArgumentError } from '@containerd-ts/interface'
 import { readBlob } from './blobs.js'
-import { isIndexType, isManifestType } from './media-types.js'
+import { isDocumentType, isIndexType, isManifestType } from './media-types.js'
 import { normalizePlatform, type Platform } from './platforms.js'
 
 /** Larger manifests, indexes and configurations are not read: 8 MiB, containerd's limit. */
@@ -28,7 +28,7 @@ export interface ImageConfig {
  * @throws InvalidArgumentError when the content is not what its media type says, NotFound.
  */
 export async function readChildren(ctx: Context, store: ContentStore, descriptor: Descriptor): Promise<ImageDescriptor[]> {
-  if (!isManifestType(descriptor.mediaType) && !isIndexType(descriptor.mediaType)) return []
+  if (!isDocumentType(descriptor.mediaType)) return []
   return parseChildren(await readBlob(ctx, store, descriptor.digest, maxDocumentBytes), descriptor)
 }
 
@@ -85,21 +85,19 @@ export function parseImageConfig(bytes: Uint8Array, name: string): ImageConfig {
   return { platform: platformOf(document), rootfsType: textOf(rootfs['type']), diffIds }
 }
 
-/** What an image is for, as its configuration says. @throws InvalidArgumentError, NotFound */
-export async function configPlatform(ctx: Context, store: ContentStore, digest: string): Promise<Platform> {
-  return (await readImageConfig(ctx, store, digest)).platform
-}
-
 type Json = Readonly<Record<string, unknown>>
 
-function parseDocument(bytes: Uint8Array, name: string): Json {
-  let document: unknown
+/** Any JSON. @throws InvalidArgumentError; `name` says what was read. */
+export function parseJson(bytes: Uint8Array, name: string): unknown {
   try {
-    document = JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString())
+    return JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString())
   } catch (error) {
     throw new InvalidArgumentError(`${name} is no JSON`, { cause: error })
   }
-  return recordOf(document, name)
+}
+
+function parseDocument(bytes: Uint8Array, name: string): Json {
+  return recordOf(parseJson(bytes, name), name)
 }
 
 function recordOf(value: unknown, name: string): Json {

@@ -1,11 +1,11 @@
-const indexTypes: ReadonlySet<string> = new Set([
-  'application/vnd.oci.image.index.v1+json',
-  'application/vnd.docker.distribution.manifest.list.v2+json',
-])
-const manifestTypes: ReadonlySet<string> = new Set([
+/** What refers to other content, and what registries keep by name: manifests and indexes, OCI's and Docker's of schema 2. */
+export const documentTypes = [
   'application/vnd.oci.image.manifest.v1+json',
+  'application/vnd.oci.image.index.v1+json',
   'application/vnd.docker.distribution.manifest.v2+json',
-])
+  'application/vnd.docker.distribution.manifest.list.v2+json',
+] as const
+const [ociManifest, ociIndex, dockerManifest, dockerIndex] = documentTypes
 const configTypes: ReadonlySet<string> = new Set([
   'application/vnd.oci.image.config.v1+json',
   'application/vnd.docker.container.image.v1+json',
@@ -18,12 +18,17 @@ const dockerLayerTypes: ReadonlySet<string> = new Set(
 
 /** Whether this names an OCI image index or Docker's manifest list. */
 export function isIndexType(mediaType: string): boolean {
-  return indexTypes.has(mediaType)
+  return mediaType === ociIndex || mediaType === dockerIndex
 }
 
 /** Whether this names an image manifest, OCI's or Docker's of schema 2. */
 export function isManifestType(mediaType: string): boolean {
-  return manifestTypes.has(mediaType)
+  return mediaType === ociManifest || mediaType === dockerManifest
+}
+
+/** Whether this names one of {@link documentTypes}. */
+export function isDocumentType(mediaType: string): boolean {
+  return isManifestType(mediaType) || isIndexType(mediaType)
 }
 
 /** Whether this names the configuration of an image, OCI's or Docker's. */
@@ -36,11 +41,6 @@ export function isLayerType(mediaType: string): boolean {
   if (mediaType.startsWith('application/vnd.oci.image.layer.')) return true
   const [base = ''] = mediaType.split('+')
   return dockerLayerTypes.has(base) || base === 'application/vnd.erofs.layer.v1'
-}
-
-/** Whether this names one of Docker's types rather than OCI's. */
-export function isDockerType(mediaType: string): boolean {
-  return mediaType.startsWith('application/vnd.docker.')
 }
 
 /** Whether this names a layer that registries do not hold themselves. */

@@ -100,7 +100,7 @@ export const anyPlatform: PlatformMatcher = { matches: () => true, compare: () =
 
 /** Exactly these platforms, the first one preferred. */
 export function listedPlatforms(platforms: readonly Platform[]): PlatformMatcher {
-  return rankedBy(platforms.flatMap((platform) => [normalizePlatform(platform)]))
+  return rankedBy(platforms.map(normalizePlatform))
 }
 
 /** What a machine of this kind runs: its own architecture, and the older and smaller ones that it runs as well. */

@@ -1,12 +1,14 @@
 /** The contracts between plugins, the context of a call and the error classes. Types and tiny helpers only. */
 
 export type { Any, Timestamp } from '@containerd-ts/api'
+export { type ByteSender, createByteSender, receivedBytes } from './byte-stream.js'
 export * from './content.js'
 export * from './context.js'
 export * from './diff.js'
 export * from './digest.js'
 export * from './errors.js'
 export * from './events.js'
+export * from './first-that-can.js'
 export * from './identifier.js'
 export * from './image-verifier.js'
 export * from './labels.js'

@@ -1,10 +1,11 @@
+import { isDocumentType } from '@containerd-ts/images'
 import { DataLossError, hasCode, NotFoundError, OutOfRangeError, UnavailableError } from '@containerd-ts/interface'
 import { type ChunkReader, decoded } from './chunk-reader.js'
 import type { Connections } from './connections.js'
 import type { Endpoint } from './endpoint.js'
 import { collectErrors } from './first-error.js'
 import { requestError, statusError } from './registry-error.js'
-import { isManifest, type Remote, type RemoteDescriptor, requestFor } from './remote.js'
+import { type Remote, type RemoteDescriptor, requestFor } from './remote.js'
 import { withRetries } from './retries.js'
 import { type Sending, type SentAnswer, send } from './send.js'
 import { TransportFailure } from './transport-failure.js'
@@ -128,7 +129,7 @@ async function open(remote: Remote, elsewhere: Elsewhere, content: Fetched, offs
   }
   const hosts = remote.endpoints.filter((endpoint) => endpoint.can('pull'))
   if (hosts.length === 0) throw new NotFoundError(`${name}: no pull hosts`)
-  const target = [remote.reference.repository, isManifest(content.mediaType) ? 'manifests' : 'blobs', content.digest]
+  const target = [remote.reference.repository, isDocumentType(content.mediaType) ? 'manifests' : 'blobs', content.digest]
   const errors = collectErrors()
   for (const [index, host] of hosts.entries()) {
     try {

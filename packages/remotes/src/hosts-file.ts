@@ -65,8 +65,7 @@ async function common(dir: string, keys: Keys): Promise<Unnamed> {
   )
   const skipVerify = optional(keys, 'skip_verify', isBoolean)
   const tls: HostTls = {
-    ...(ca.length > 0 && { ca }),
-    ...(pairs.length > 0 && { cert: pairs.map(({ cert }) => cert), key: pairs.map(({ key }) => key) }),
+    ...tlsFrom(ca, pairs),
     ...(skipVerify !== undefined && { skipVerify }),
   }
   const dialTimeout = optional(keys, 'dial_timeout', isString)
@@ -74,6 +73,14 @@ async function common(dir: string, keys: Keys): Promise<Unnamed> {
     ...(Object.keys(tls).length > 0 && { tls }),
     ...(dialTimeout !== undefined && dialTimeout !== '' && { dialTimeoutMs: milliseconds(dialTimeout) }),
     ...(keys['header'] !== undefined && { headers: headers(keys['header']) }),
+  }
+}
+
+/** What is trusted, and what is shown. */
+export function tlsFrom(ca: readonly string[], pairs: readonly { cert: string; key: string }[]): HostTls {
+  return {
+    ...(ca.length > 0 && { ca }),
+    ...(pairs.length > 0 && { cert: pairs.map(({ cert }) => cert), key: pairs.map(({ key }) => key) }),
   }
 }
 

@@ -1,8 +1,8 @@
 import { readdir, readFile, stat } from 'node:fs/promises'
-import { isIP } from 'node:net'
 import { join } from 'node:path'
 import { isErrno } from '@containerd-ts/interface'
-import { clientPair, parseHostsFile } from './hosts-file.js'
+import { clientPair, parseHostsFile, tlsFrom } from './hosts-file.js'
+import { isLoopback } from './loopback.js'
 
 /** What a host may be asked for. */
 export type HostCapability = 'pull' | 'resolve' | 'push'
@@ -62,13 +62,13 @@ export async function hostConfigurations(host: string, options: HostsOptions = {
 function defaults(host: string, scheme: 'http' | 'https' | undefined): HostConfiguration {
   const rest = { path: '/v2', capabilities: everything, headers: {} }
   if (host === 'docker.io') return { scheme: 'https', host: 'registry-1.docker.io', ...rest }
-  if (scheme !== undefined || !isLoopback(host)) return { scheme: scheme ?? 'https', host, ...rest }
+  if (scheme !== undefined || !isLoopback(withoutPort(host))) return { scheme: scheme ?? 'https', host, ...rest }
   const port = portOf(host)
   return { scheme: port === '' || port === '443' ? 'https' : 'http', host, ...rest }
 }
 
 function withTls(host: string, options: HostsOptions, self: Unnamed): Unnamed {
-  if (options.defaultScheme !== undefined || !isLoopback(host) || portOf(host) === '80') return self
+  if (options.defaultScheme !== undefined || !isLoopback(withoutPort(host)) || portOf(host) === '80') return self
   return { ...self, tls: { ...self.tls, skipVerify: true } }
 }
 
@@ -124,20 +124,13 @@ async function certificatesIn(dir: string): Promise<Unnamed> {
       }),
   )
   if (ca.length === 0 && pairs.length === 0) return {}
-  return {
-    tls: {
-      ...(ca.length > 0 && { ca }),
-      ...(pairs.length > 0 && { cert: pairs.map(({ cert }) => cert), key: pairs.map(({ key }) => key) }),
-    },
-  }
+  return { tls: tlsFrom(ca, pairs) }
+}
+
+function withoutPort(host: string): string {
+  return host.replace(/:\d+$/, '')
 }
 
 function portOf(host: string): string {
   return /:(\d+)$/.exec(host)?.[1] ?? ''
-}
-
-function isLoopback(host: string): boolean {
-  const name = host.replace(/:\d+$/, '')
-  if (name === 'localhost' || name === '[::1]') return true
-  return isIP(name) === 4 && name.startsWith('127.')
 }

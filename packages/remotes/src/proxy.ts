@@ -2,6 +2,7 @@ import { type ClientRequest, type IncomingMessage, request as requestHttp } from
 import type { Agent as HttpsAgent } from 'node:https'
 import { BlockList, isIP, Socket } from 'node:net'
 import { FailedPreconditionError } from '@containerd-ts/interface'
+import { isLoopback } from './loopback.js'
 import { shownText } from './shown.js'
 import { timedOut } from './transport-failure.js'
 
@@ -35,7 +36,7 @@ export function proxyFor(url: URL, environment: Environment = process.env): Http
 
 function isExcepted(url: URL, exceptions: string): boolean {
   const host = plainHost(url)
-  if (host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'))) return true
+  if (isLoopback(host)) return true
   const port = url.port || (url.protocol === 'https:' ? '443' : '80')
   return exceptions.split(',').some((entry) => isMeant(entry.trim().toLowerCase(), host, port))
 }

@@ -1,3 +1,4 @@
+import { isDocumentType } from '@containerd-ts/images'
 import {
   DataLossError,
   errorCode,
@@ -10,7 +11,7 @@ import {
 import { type Endpoint, expectSuccess, type RegistryRequest } from './endpoint.js'
 import type { RequestBody } from './exchange.js'
 import { accessDenied, statusError } from './registry-error.js'
-import { isManifest, type Remote, type RemoteDescriptor, requestFor } from './remote.js'
+import { type Remote, type RemoteDescriptor, requestFor } from './remote.js'
 import { explained } from './resolve.js'
 import { discard, isSameHost, resolveLocation, type SentAnswer } from './send.js'
 import { pause } from './waiting.js'
@@ -59,7 +60,7 @@ async function pushTo(host: Endpoint, remote: Remote, pushed: Pushed): Promise<P
   const { descriptor } = pushed
   const common = requestFor(remote, 'pull,push', true)
   const { repository, tag, digest } = remote.reference
-  const manifest = isManifest(descriptor.mediaType)
+  const manifest = isDocumentType(descriptor.mediaType)
   // A digest in the reference says for which manifest the tag is meant.
   const object = tag !== undefined && (digest ?? descriptor.digest) === descriptor.digest ? tag : descriptor.digest
   const target = manifest ? [repository, 'manifests', object] : [repository, 'blobs', descriptor.digest]

@@ -1,3 +1,4 @@
+import { documentTypes } from '@containerd-ts/images'
 import type { Endpoint, RegistryRequest } from './endpoint.js'
 import type { Reference } from './reference.js'
 
@@ -19,20 +20,8 @@ export interface Remote {
   signal: AbortSignal
 }
 
-const manifestTypes = new Set([
-  'application/vnd.oci.image.manifest.v1+json',
-  'application/vnd.oci.image.index.v1+json',
-  'application/vnd.docker.distribution.manifest.v2+json',
-  'application/vnd.docker.distribution.manifest.list.v2+json',
-])
-
 /** The types that a registry is asked for when it is not known what a name is. */
-export const acceptedTypes = [...manifestTypes, '*/*'].join(', ')
-
-/** True for what a registry keeps as manifest; all else is a blob. */
-export function isManifest(mediaType: string): boolean {
-  return manifestTypes.has(mediaType)
-}
+export const acceptedTypes = [...documentTypes, '*/*'].join(', ')
 
 /** What all requests about a reference have in common. */
 export function requestFor({ name, reference, signal }: Remote, actions: 'pull' | 'pull,push', last: boolean) {

@@ -1,16 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { parseChallenges } from '../src/challenge.js'
-import { type Credentials, type CredentialsRequest, createResolver, type ResolverOptions } from '../src/index.js'
-import { bodyOf, digestOf, errorOf, giveManifest, layerType, never, once, serve, type TestServer } from './server.js'
+import type { Credentials, CredentialsRequest } from '../src/index.js'
+import { bodyOf, digestOf, errorOf, giveManifest, layerType, never, once, resolver, serve, type TestServer } from './server.js'
 
 const manifest = '{}'
-
-function resolver(options: ResolverOptions = {}) {
-  const made = createResolver({ defaultScheme: 'http', ...options })
-  onTestFinished(() => made.close())
-  return made
-}
 
 interface Bearer {
   registry: TestServer

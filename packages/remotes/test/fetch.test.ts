@@ -1,18 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { gzipSync } from 'node:zlib'
-import { describe, expect, it, onTestFinished } from 'vitest'
-import { createResolver, type ResolverOptions } from '../src/index.js'
-import { collect, digestOf, errorOf, layerType, manifestType, never, serve } from './server.js'
+import { describe, expect, it } from 'vitest'
+import { collect, digestOf, errorOf, layerType, manifestType, never, resolver, serve } from './server.js'
 
 const bytes = randomBytes(300_000)
 const layer = { mediaType: layerType, digest: digestOf(bytes), sizeBytes: bytes.length }
-
-function resolver(options: ResolverOptions = {}) {
-  const made = createResolver({ defaultScheme: 'http', ...options })
-  onTestFinished(() => made.close())
-  return made
-}
 
 /** The first byte that a request wants. */
 function startOf(request: IncomingMessage): number {

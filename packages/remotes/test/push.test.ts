@@ -1,19 +1,12 @@
 import { randomBytes } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { describe, expect, it, onTestFinished } from 'vitest'
-import { createResolver, type ResolverOptions } from '../src/index.js'
-import { bodyOf, digestOf, errorOf, layerType, manifestType, never, once, serve, type TestServer } from './server.js'
+import { describe, expect, it } from 'vitest'
+import { bodyOf, digestOf, errorOf, layerType, manifestType, never, once, resolver, serve, type TestServer } from './server.js'
 
 const bytes = randomBytes(300_000)
 const layer = { mediaType: layerType, digest: digestOf(bytes), sizeBytes: bytes.length }
 const manifest = '{"schemaVersion":2}'
 const manifestDescriptor = { mediaType: manifestType, digest: digestOf(manifest), sizeBytes: manifest.length }
-
-function resolver(options: ResolverOptions = {}) {
-  const made = createResolver({ defaultScheme: 'http', ...options })
-  onTestFinished(() => made.close())
-  return made
-}
 
 const options = { open: () => once(bytes), signal: never }
 

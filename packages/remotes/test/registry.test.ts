@@ -1,10 +1,8 @@
-import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { eventually, exec, type Registry, startRegistry, stopProcess } from '@containerd-ts/testkit'
+import { exec, type Registry, startRegistry } from '@containerd-ts/testkit'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createResolver } from '../src/index.js'
 import { collect, digestOf, errorOf, layerType, manifestType, never, once } from './server.js'
@@ -86,22 +84,9 @@ describe.skipIf(!there)("Debian's docker-registry", () => {
   })
 
   it('lets in who knows the password', async () => {
-    const port = await freePort()
-    const host = `127.0.0.1:${port}`
-    await writeFile(join(dir, 'htpasswd'), passwords)
-    await writeFile(
-      join(dir, 'config.yml'),
-      `version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: ${dir}/closed}}\nhttp: {addr: '${host}'}\nauth: {htpasswd: {realm: test, path: ${dir}/htpasswd}}\n`,
-    )
-    const child = spawn('docker-registry', ['serve', join(dir, 'config.yml')], { stdio: 'ignore' })
+    const closed = await startRegistry(join(dir, 'closed'), { passwords })
     try {
-      await eventually('the registry answers', () =>
-        fetch(`http://${host}/v2/`).then(
-          ({ status }) => (status === 401 ? true : undefined),
-          () => undefined,
-        ),
-      )
-      const name = `${host}/library/image:latest`
+      const name = `${closed.host}/library/image:latest`
       const resolver = createResolver({ credentials: async () => ({ type: 'credentials', username: 'me', secret: 'pw' }) })
       for (const [descriptor, bytes] of [
         [layerDescriptor, layer],
@@ -128,18 +113,7 @@ describe.skipIf(!there)("Debian's docker-registry", () => {
       }
       unknown.close()
     } finally {
-      await stopProcess(child)
+      await closed.stop()
     }
   })
 })
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer()
-    server.once('error', reject)
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address()
-      server.close(() => (typeof address === 'object' && address !== null ? resolve(address.port) : reject(new Error('no port'))))
-    })
-  })
-}

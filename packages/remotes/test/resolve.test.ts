@@ -2,17 +2,11 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { createResolver, type ResolverOptions } from '../src/index.js'
-import { digestOf, errorOf, giveManifest, manifestType, never, serve } from './server.js'
+import { createResolver } from '../src/index.js'
+import { digestOf, errorOf, giveManifest, manifestType, never, resolver, serve } from './server.js'
 
 const manifest = '{"schemaVersion":2}'
 const descriptor = { mediaType: manifestType, digest: digestOf(manifest), sizeBytes: manifest.length }
-
-function resolver(options: ResolverOptions = {}) {
-  const made = createResolver({ defaultScheme: 'http', ...options })
-  onTestFinished(() => made.close())
-  return made
-}
 
 /** A directory of hosts.toml files. */
 async function hostDir(files: Readonly<Record<string, string>>): Promise<string> {

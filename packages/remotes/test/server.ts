@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { onTestFinished } from 'vitest'
+import { createResolver, type ResolverOptions } from '../src/index.js'
 
 /** A request as a server saw it. */
 export interface Seen {
@@ -91,4 +92,11 @@ export async function errorOf(promise: Promise<unknown>): Promise<Error & { code
     throw error
   }
   throw new Error('no error')
+}
+
+/** A resolver for servers without TLS, closed when the test is over. */
+export function resolver(options: ResolverOptions = {}) {
+  const made = createResolver({ defaultScheme: 'http', ...options })
+  onTestFinished(() => made.close())
+  return made
 }

@@ -1,5 +1,5 @@
 /** The Diff service: asks the configured differs in turn. */
-import { type Differ, isUnimplemented, requireNamespace, UnimplementedError } from '@containerd-ts/interface'
+import { type Differ, firstThatCan, requireNamespace } from '@containerd-ts/interface'
 import { flag, list, PluginType, type Registration, register } from '@containerd-ts/plugin'
 import { diffServiceOf } from './service.js'
 
@@ -26,26 +26,14 @@ export const diffService: Registration<typeof PluginType.Service, DiffConfig> = 
     const differs = ic.config.default.map((id) => ic.getById(PluginType.Differ, id))
     const sequence: Differ = {
       apply: (ctx, descriptor, mounts, options) =>
-        firstThatCan(differs, (differ) =>
+        firstThatCan('differ', differs, (differ) =>
           differ.apply(ctx, descriptor, mounts, { ...options, syncFs: ic.config.sync_fs || options?.syncFs === true }),
         ),
-      compare: (ctx, lower, upper, options) => firstThatCan(differs, (differ) => differ.compare(ctx, lower, upper, options)),
+      compare: (ctx, lower, upper, options) =>
+        firstThatCan('differ', differs, (differ) => differ.compare(ctx, lower, upper, options)),
     }
     return sequence
   },
-}
-
-async function firstThatCan<T>(differs: readonly Differ[], operation: (differ: Differ) => Promise<T>): Promise<T> {
-  let refused: unknown = new UnimplementedError('no differ is configured')
-  for (const differ of differs) {
-    try {
-      return await operation(differ)
-    } catch (error) {
-      if (!isUnimplemented(error)) throw error
-      refused = error
-    }
-  }
-  throw refused
 }
 
 /** The plugin `io.containerd.grpc.v1.diff`. */

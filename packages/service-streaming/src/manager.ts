@@ -1,22 +1,28 @@
-import { AlreadyExistsError, type MessageStream, NotFoundError, quote, type StreamManager } from '@containerd-ts/interface'
+import {
+  AlreadyExistsError,
+  type Context,
+  type MessageStream,
+  NotFoundError,
+  quote,
+  type StreamManager,
+} from '@containerd-ts/interface'
 
 /** Streams by namespace and name, in memory: a stream lives as long as the call that carries it. */
 export function createStreamManager(): StreamManager {
-  const namespaces = new Map<string, Map<string, MessageStream>>()
+  const streams = new Map<string, MessageStream>()
+  // A namespace has no slash.
+  const keyOf = ({ namespace }: Context, name: string) => `${namespace}/${name}`
   return {
-    register({ namespace }, name, stream) {
-      const streams = namespaces.get(namespace) ?? new Map<string, MessageStream>()
-      if (streams.has(name)) throw new AlreadyExistsError(`stream ${quote(name)}`)
-      streams.set(name, stream)
-      namespaces.set(namespace, streams)
+    register(ctx, name, stream) {
+      const key = keyOf(ctx, name)
+      if (streams.has(key)) throw new AlreadyExistsError(`stream ${quote(name)}`)
+      streams.set(key, stream)
       return () => {
-        if (streams.get(name) !== stream) return
-        streams.delete(name)
-        if (streams.size === 0 && namespaces.get(namespace) === streams) namespaces.delete(namespace)
+        if (streams.get(key) === stream) streams.delete(key)
       }
     },
-    get({ namespace }, name) {
-      const stream = namespaces.get(namespace)?.get(name)
+    get(ctx, name) {
+      const stream = streams.get(keyOf(ctx, name))
       if (stream === undefined) throw new NotFoundError(`stream ${quote(name)}`)
       return stream
     },

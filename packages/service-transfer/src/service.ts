@@ -3,12 +3,11 @@ import {
   type BoundService,
   bindService,
   type Context,
+  firstThatCan,
   InvalidArgumentError,
   isUnimplemented,
   type MessageStream,
   type StreamManager,
-  type TransferEnd,
-  type TransferProgress,
   type Transferrer,
   UnimplementedError,
 } from '@containerd-ts/interface'
@@ -29,24 +28,6 @@ export interface TransferServiceOptions {
 export function transferServiceOf(options: TransferServiceOptions): BoundService {
   const { transferrers, streams, authorize = () => {} } = options
 
-  async function firstThatCan(
-    ctx: Context,
-    from: TransferEnd,
-    to: TransferEnd,
-    onProgress?: (progress: TransferProgress) => void,
-  ) {
-    for (const transferrer of transferrers) {
-      try {
-        await transferrer.transfer(ctx, from, to, onProgress)
-        return true
-      } catch (error) {
-        if (!isUnimplemented(error)) throw error
-        ctx.log.debug('a transferrer refused', { from: from.kind, to: to.kind, error })
-      }
-    }
-    return false
-  }
-
   return bindService(TransferDefinition, {
     async transfer(ctx, { source, destination, options: { progressStream = '' } = {} }) {
       authorize(ctx)
@@ -62,8 +43,14 @@ export function transferServiceOf(options: TransferServiceOptions): BoundService
         const onProgress = progressStream === '' ? undefined : progressSender(lookup(progressStream))
         const from = transferEndOf(source, lookup)
         const to = transferEndOf(destination, lookup)
-        if (await firstThatCan(ctx, from, to, onProgress)) return {}
-        throw new UnimplementedError(`method Transfer not implemented for ${source.typeUrl} to ${destination.typeUrl}`)
+        await firstThatCan('transferrer', transferrers, (transferrer) => transferrer.transfer(ctx, from, to, onProgress))
+        return {}
+      } catch (error) {
+        if (!isUnimplemented(error)) throw error
+        ctx.log.debug('no transferrer can', { error })
+        throw new UnimplementedError(`method Transfer not implemented for ${source.typeUrl} to ${destination.typeUrl}`, {
+          cause: error,
+        })
       } finally {
         for (const stream of used) stream.close()
       }

@@ -10,13 +10,14 @@ import {
   OCIRegistry,
 } from '@containerd-ts/api/containerd/types/transfer/transfer'
 import {
+  createByteSender,
   InvalidArgumentError,
   type MessageStream,
   type RegistryCredentials,
   type RegistryCredentialsRequest,
+  receivedBytes,
   type TransferEnd,
 } from '@containerd-ts/interface'
-import { createByteSender, receivedBytes } from './byte-stream.js'
 
 /** Finds a stream that the client has opened. @throws NotFound */
 export type StreamLookup = (name: string) => MessageStream

@@ -9,12 +9,12 @@ import {
   InvalidArgumentError,
   NotFoundError,
   type StoredImage,
+  UnimplementedError,
 } from '@containerd-ts/interface'
-import { storedChildren } from './children.js'
+import { wantedChildren } from './children.js'
 import type { LocalTransfer, Report } from './local.js'
 import { nameImage, nameImageOfArchive } from './name-images.js'
 import { trackProgress } from './progress.js'
-import { lookUpImages } from './push.js'
 import { inScope } from './scope.js'
 import { storeImage } from './store-image.js'
 import { wantedTargets } from './unpack.js'
@@ -32,6 +32,9 @@ export async function importImages(
   const index = await importArchive(ctx, content, from.bytes, { forceCompress: from.forceCompress })
   const manifests = parseIndex(await readBlob(ctx, content, index.digest, maxDocumentBytes), `content ${index.digest}`)
   if (manifests.length === 0) throw new InvalidArgumentError('there is no image in the archive')
+  if (wantedChildren(to, index, manifests).length === 0) {
+    throw new NotFoundError('image might be filtered out: nothing in the archive is for the platforms that were asked for')
+  }
   await inScope(ctx, (scope) =>
     storeImage(scope, index, {
       content,
@@ -43,9 +46,6 @@ export async function importImages(
       fetch: async () => {},
     }),
   )
-  if ((await storedChildren(ctx, content, to, index)).length === 0) {
-    throw new NotFoundError('image might be filtered out: nothing in the archive is for the platforms that were asked for')
-  }
   const told = (named: Image[], descriptor: ImageDescriptor) => {
     for (const { name } of named) report?.({ event: 'saved', name, descriptor })
   }
@@ -70,4 +70,12 @@ export async function exportImages(
     exportArchive(ctx, local.content, images, { platform, allPlatforms, skipCompatibilityManifest, skipNonDistributable }),
   )
   report?.({ event: 'Completed export' })
+}
+
+/** Which images a client means that are to be written somewhere. @throws UnimplementedError for the beginning of a name; NotFound */
+async function lookUpImages({ images }: Pick<LocalTransfer, 'images'>, ctx: Context, from: StoredImage) {
+  if (from.extraReferences.some(({ isPrefix }) => isPrefix))
+    throw new UnimplementedError('prefix lookup on export not implemented')
+  const names = [from.name, ...from.extraReferences.map(({ name }) => name)].filter((name) => name !== '')
+  return Promise.all(names.map((name) => images.get(ctx, name)))
 }

@@ -1,4 +1,5 @@
 import {
+  addLabels,
   anyPlatform,
   childLabels,
   type ImageDescriptor,
@@ -30,10 +31,13 @@ export async function storedChildren(
 ): Promise<ImageDescriptor[]> {
   const children = await readChildren(ctx, content, parent)
   if (children.length === 0) return children
-  const labels = childLabels(children)
-  const fieldpaths = Object.keys(labels).map((key) => `labels.${key}`)
-  await content.update(ctx, { digest: parent.digest, labels }, fieldpaths)
-  return limited(image, parent, image.allMetadata ? withoutLayers(image, parent, children) : ofPlatforms(image, children))
+  await addLabels(ctx, content, parent.digest, childLabels(children))
+  return limited(image, parent, wantedChildren(image, parent, children))
+}
+
+/** Of what a manifest or an index lists, what is to be stored for `image`. */
+export function wantedChildren(image: StoredImage, parent: ImageDescriptor, children: ImageDescriptor[]): ImageDescriptor[] {
+  return image.allMetadata ? withoutLayers(image, parent, children) : ofPlatforms(image, children)
 }
 
 /** For those who want to know of all platforms: of the other ones everything but the layers. */

@@ -1,4 +1,4 @@
-import { type ImageDescriptor, storeBlob } from '@containerd-ts/images'
+import { addLabels, type ImageDescriptor, storeBlob } from '@containerd-ts/images'
 import {
   type ContentStore,
   type Context,
@@ -72,7 +72,7 @@ async function noteSource(ctx: Context, content: ContentStore, digest: string, r
     // A blob that everybody has: one more is of no use.
     return
   }
-  await content.update(ctx, { digest, labels: added }, [`labels.${label}`])
+  await addLabels(ctx, content, digest, added)
 }
 
 function repositories(label = ''): string[] {

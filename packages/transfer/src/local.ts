@@ -1,19 +1,20 @@
-import type {
-  ContentStore,
-  ImageStore,
-  ImageVerifier,
-  LeaseManager,
-  TransferEnd,
-  TransferProgress,
-  Transferrer,
+import {
+  type ContentStore,
+  type ImageStore,
+  type ImageVerifier,
+  type LeaseManager,
+  type TransferEnd,
+  type TransferProgress,
+  type Transferrer,
+  UnimplementedError,
 } from '@containerd-ts/interface'
-import { UnimplementedError } from '@containerd-ts/interface'
 import { exportImages, importImages } from './archives.js'
 import { withLease } from './lease.js'
 import { nameImage } from './name-images.js'
 import { pull } from './pull.js'
 import { push } from './push.js'
-import { createKeyedTurns, createTurns } from './turns.js'
+import { registryName } from './registry.js'
+import { createKeyedTurns, createTurns, type KeyedTurns, type Turns } from './turns.js'
 import type { UnpackTarget } from './unpack.js'
 
 /** What a transferrer works with. */
@@ -37,9 +38,9 @@ export interface TransferOptions {
 
 /** What the operations share. */
 export interface LocalTransfer extends TransferOptions {
-  downloads: ReturnType<typeof createTurns>
-  uploads: ReturnType<typeof createTurns>
-  turns: ReturnType<typeof createKeyedTurns>
+  downloads: Turns
+  uploads: Turns
+  turns: KeyedTurns
 }
 
 /** Takes what happens; absent when nobody wants to know. */
@@ -82,7 +83,7 @@ export function createTransferrer(options: TransferOptions): Transferrer {
 function nameOf(end: TransferEnd): string {
   switch (end.kind) {
     case 'registry':
-      return `OCI Registry (${end.reference})`
+      return registryName(end)
     case 'image-store':
       return `Local Image Store (${end.name})`
     case 'other':

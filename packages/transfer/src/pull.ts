@@ -12,7 +12,7 @@ import { fetchBlob } from './fetch.js'
 import type { LocalTransfer, Report } from './local.js'
 import { nameImage } from './name-images.js'
 import { trackProgress } from './progress.js'
-import { openResolver } from './registry.js'
+import { openResolver, registryName } from './registry.js'
 import { inScope } from './scope.js'
 import { storeImage } from './store-image.js'
 import { wantedTargets } from './unpack.js'
@@ -28,11 +28,11 @@ export async function pull(
   const { content, images, targets, turns, downloads } = local
   const resolver = openResolver(local, from)
   try {
-    report?.({ event: `Resolving from OCI Registry (${from.reference})` })
+    report?.({ event: `Resolving from ${registryName(from)}` })
     const { name, descriptor: resolved } = await resolver.resolve(from.reference, ctx.signal).catch(notResolved)
     const root = { ...resolved, annotations: {} }
     await verify(local, ctx, name, root)
-    report?.({ event: `Pulling from OCI Registry (${from.reference})` })
+    report?.({ event: `Pulling from ${registryName(from)}` })
     report?.({ event: 'fetching image content', name, descriptor: root })
     const progress = trackProgress(name, 'downloading', report)
     try {
@@ -53,7 +53,7 @@ export async function pull(
     for (const { name: saved, target } of await nameImage(ctx, images, to, root)) {
       report?.({ event: 'saved', name: saved, descriptor: target })
     }
-    report?.({ event: `Completed pull from OCI Registry (${from.reference})` })
+    report?.({ event: `Completed pull from ${registryName(from)}` })
   } finally {
     resolver.close()
   }

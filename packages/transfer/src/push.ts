@@ -1,18 +1,11 @@
-import {
-  blobPieces,
-  type ImageDescriptor,
-  isIndexType,
-  isManifestType,
-  isNonDistributable,
-  readChildren,
-} from '@containerd-ts/images'
-import { type Context, type RegistryImage, type StoredImage, UnimplementedError } from '@containerd-ts/interface'
+import { blobPieces, type ImageDescriptor, isDocumentType, isNonDistributable, readChildren } from '@containerd-ts/images'
+import type { Context, RegistryImage, StoredImage } from '@containerd-ts/interface'
 import { parseReference } from '@containerd-ts/remotes'
 import { wantedPlatforms } from './children.js'
 import { sourcesOf } from './fetch.js'
 import type { LocalTransfer, Report } from './local.js'
 import { trackProgress } from './progress.js'
-import { openResolver } from './registry.js'
+import { openResolver, registryName } from './registry.js'
 import { inScope, type Scope } from './scope.js'
 
 /** From the store to a registry. */
@@ -34,7 +27,7 @@ export async function push(
 
   async function pushBlob(scope: Scope, descriptor: ImageDescriptor): Promise<void> {
     const { labels } = await content.info(scope.ctx, descriptor.digest)
-    const isDocument = isManifestType(descriptor.mediaType) || isIndexType(descriptor.mediaType)
+    const isDocument = isDocumentType(descriptor.mediaType)
     // Only the image itself gets the tag.
     const where =
       descriptor.digest === target.digest ? to.reference : isDocument ? `${repository}@${descriptor.digest}` : to.reference
@@ -67,7 +60,7 @@ export async function push(
   }
 
   try {
-    report?.({ event: `Pushing to OCI Registry (${to.reference})` })
+    report?.({ event: `Pushing to ${registryName(to)}` })
     report?.({ event: 'pushing content', name, descriptor: target })
     await inScope(ctx, (scope) => scope.all([once(scope, target)]))
   } finally {
@@ -75,13 +68,5 @@ export async function push(
     resolver.close()
   }
   report?.({ event: 'pushed content', name, descriptor: target })
-  report?.({ event: `Completed push to OCI Registry (${to.reference})`, descriptor: target })
-}
-
-/** Which images a client means that are to be written somewhere. @throws UnimplementedError for the beginning of a name; NotFound */
-export async function lookUpImages({ images }: Pick<LocalTransfer, 'images'>, ctx: Context, from: StoredImage) {
-  if (from.extraReferences.some(({ isPrefix }) => isPrefix))
-    throw new UnimplementedError('prefix lookup on export not implemented')
-  const names = [from.name, ...from.extraReferences.map(({ name }) => name)].filter((name) => name !== '')
-  return Promise.all(names.map((name) => images.get(ctx, name)))
+  report?.({ event: `Completed push to ${registryName(to)}`, descriptor: target })
 }

@@ -18,3 +18,8 @@ export function openResolver(
     ...(debug !== undefined && { onRequest: ({ text }) => debug(text) }),
   })
 }
+
+/** A registry's image as clients and errors tell of it. */
+export function registryName({ reference }: Pick<RegistryImage, 'reference'>): string {
+  return `OCI Registry (${reference})`
+}

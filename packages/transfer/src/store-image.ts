@@ -3,7 +3,7 @@ import type { ContentStore, StoredImage } from '@containerd-ts/interface'
 import { storedChildren } from './children.js'
 import type { ProgressTracker } from './progress.js'
 import type { Scope } from './scope.js'
-import type { createKeyedTurns } from './turns.js'
+import type { KeyedTurns } from './turns.js'
 import { type UnpackTarget, unpackImage } from './unpack.js'
 
 /** How an image gets into the store. */
@@ -12,7 +12,7 @@ export interface StoreImageOptions {
   image: StoredImage
   /** Where it is unpacked; none for not at all. */
   targets: readonly UnpackTarget[]
-  turns: ReturnType<typeof createKeyedTurns>
+  turns: KeyedTurns
   progress: ProgressTracker
   /** Has a blob in the store. */
   fetch(descriptor: ImageDescriptor): Promise<void>

@@ -1,7 +1,13 @@
 import { within } from '@containerd-ts/plugin'
 
+/** Does work when its turn has come. */
+export type Turns = <T>(signal: AbortSignal, work: () => Promise<T>) => Promise<T>
+
+/** Does work when its turn has come among what has the same key. */
+export type KeyedTurns = <T>(key: string, signal: AbortSignal, work: () => Promise<T>) => Promise<T>
+
 /** Lets at most `most` run at a time, the others in the order in which they came; 0 for any number. */
-export function createTurns(most: number): <T>(signal: AbortSignal, work: () => Promise<T>) => Promise<T> {
+export function createTurns(most: number): Turns {
   let running = 0
   const waiting = new Set<() => void>()
 
@@ -43,11 +49,14 @@ export function createTurns(most: number): <T>(signal: AbortSignal, work: () => 
 }
 
 /** One at a time for each key: what two transfers have in common is done by one of them, and the other finds it done. */
-export function createKeyedTurns(): <T>(key: string, signal: AbortSignal, work: () => Promise<T>) => Promise<T> {
+export function createKeyedTurns(): KeyedTurns {
   const last = new Map<string, Promise<unknown>>()
   return (key, signal, work) => {
     const before = last.get(key) ?? Promise.resolve()
-    const mine = within(before, { signal, what: 'a turn' }).then(work)
+    const mine = within(before, { signal, what: 'a turn' }).then(() => {
+      signal.throwIfAborted()
+      return work()
+    })
     // Who gives up leaves the order as it was.
     const both = Promise.allSettled([before, mine]).then(() => {
       if (last.get(key) === both) last.delete(key)

@@ -1,6 +1,14 @@
 import { randomBytes } from 'node:crypto'
-import { chainIds, type ImageDescriptor, isConfigType, type PlatformMatcher, readImageConfig } from '@containerd-ts/images'
 import {
+  addLabels,
+  chainIds,
+  type ImageDescriptor,
+  isConfigType,
+  type PlatformMatcher,
+  readImageConfig,
+} from '@containerd-ts/images'
+import {
+  background,
   type ContentStore,
   type Context,
   type Differ,
@@ -14,7 +22,7 @@ import {
   UnavailableError,
 } from '@containerd-ts/interface'
 import type { ProgressTracker } from './progress.js'
-import type { createKeyedTurns } from './turns.js'
+import type { KeyedTurns } from './turns.js'
 
 /** Where images of some platforms can be unpacked. */
 export interface UnpackTarget {
@@ -44,7 +52,7 @@ export function wantedTargets({ unpacks }: StoredImage, targets: readonly Unpack
 export interface UnpackOptions {
   content: ContentStore
   targets: readonly UnpackTarget[]
-  turns: ReturnType<typeof createKeyedTurns>
+  turns: KeyedTurns
   progress: ProgressTracker
   /** Settled when the blob of a layer is in the store; called for layers that have no snapshot yet. */
   fetched(layer: ImageDescriptor): Promise<void>
@@ -101,8 +109,7 @@ export async function unpackImage(
   } finally {
     await Promise.allSettled(missing ?? [])
   }
-  const label = `containerd.io/gc.ref.snapshot.${target.name}`
-  await content.update(ctx, { digest: config.digest, labels: { [label]: chain.at(-1) ?? '' } }, [`labels.${label}`])
+  await addLabels(ctx, content, config.digest, { [`containerd.io/gc.ref.snapshot.${target.name}`]: chain.at(-1) ?? '' })
 }
 
 interface Step {
@@ -169,13 +176,12 @@ async function unpackLayer(
     }
     await snapshotter.commit(ctx, chain[index] ?? '', key, { labels })
   } catch (error) {
-    await snapshotter.remove({ ...ctx, signal: new AbortController().signal }, key).catch((failed) => {
+    await snapshotter.remove({ ...ctx, signal: background().signal }, key).catch((failed) => {
       if (!isNotFound(failed)) ctx.log.warn('cannot remove a snapshot that was not finished', { key, error: failed })
     })
     // Somebody else has unpacked the same layer.
     if (!isAlreadyExists(error)) throw error
   }
-  const label = 'containerd.io/uncompressed'
-  await content.update(ctx, { digest: layer.digest, labels: { [label]: diffId } }, [`labels.${label}`])
+  await addLabels(ctx, content, layer.digest, { 'containerd.io/uncompressed': diffId })
   progress.extract(layer, 'extracted')
 }

@@ -12,20 +12,22 @@ export interface Registry {
   stop(): Promise<void>
 }
 
-/** Starts Debian's docker-registry on a free loopback port, with its data under `dir`. */
-export async function startRegistry(dir: string): Promise<Registry> {
+/** Starts Debian's docker-registry on a free loopback port, with its data under `dir`. `passwords`: lines of an htpasswd file. */
+export async function startRegistry(dir: string, { passwords }: { passwords?: string } = {}): Promise<Registry> {
   const port = await freePort()
   const host = `127.0.0.1:${port}`
   await mkdir(dir, { recursive: true })
   const config = join(dir, 'config.yml')
+  if (passwords !== undefined) await writeFile(join(dir, 'htpasswd'), passwords)
+  const auth = passwords === undefined ? '' : `auth: {htpasswd: {realm: test, path: ${dir}/htpasswd}}\n`
   await writeFile(
     config,
-    `version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: ${dir}/data}}\nhttp: {addr: '${host}'}\n`,
+    `version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: ${dir}/data}}\nhttp: {addr: '${host}'}\n${auth}`,
   )
   const child = spawn('docker-registry', ['serve', config], { stdio: 'ignore' })
   await eventually('the registry answers', () =>
     fetch(`http://${host}/v2/`).then(
-      (response) => (response.ok ? true : undefined),
+      ({ status }) => (status === (passwords === undefined ? 200 : 401) ? true : undefined),
       () => undefined,
     ),
   )

@@ -41,8 +41,8 @@ function parseToml(path: string, source: string): Table {
 }
 
 /**
- * Where a key stands, in a list of tables with its place as in `list[1]`: `path:line`, or undefined when it is not there or written in a way that is not
- * recognised.
+ * Where a key stands, in a list of tables with its place as in `list[1]`: `path:line`, or undefined when it is not there or written in
+ * a way that is not recognised.
  */
 export function locate(file: TomlFile, keyPath: readonly string[]): string | undefined {
   let section: readonly string[] = []

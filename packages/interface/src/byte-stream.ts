@@ -1,13 +1,16 @@
 import { packAny, typeName } from '@containerd-ts/api'
 import { Data, WindowUpdate } from '@containerd-ts/api/containerd/types/transfer/transfer'
-import { CanceledError, type MessageStream } from '@containerd-ts/interface'
+import { CanceledError } from './errors.js'
+import type { MessageStream } from './streams.js'
 
 const dataType = 'containerd.types.transfer.Data'
 const windowType = 'containerd.types.transfer.WindowUpdate'
-// How much a client may send ahead of what is used here.
+// How much the other side may send ahead of what is used here.
 const windowBytes = 512 * 1024
+// No message is larger, whatever the other side allows.
+const pieceBytes = 256 * 1024
 
-/** The bytes that a client sends, as fast as they are used; the stream is closed when they are, or no more are wanted. */
+/** The bytes that the other side sends, as fast as they are used; the stream is closed when they are, or no more are wanted. */
 export async function* receivedBytes(stream: MessageStream): AsyncGenerator<Uint8Array> {
   let window = 0
   try {
@@ -28,9 +31,9 @@ export async function* receivedBytes(stream: MessageStream): AsyncGenerator<Uint
   }
 }
 
-/** Sends bytes to a client, as fast as it uses them. */
+/** Sends bytes to the other side, as fast as it uses them. */
 export interface ByteSender {
-  /** Settled when all of it is on its way; one call after the other. @throws Canceled when the client takes no more. */
+  /** Settled when all of it is on its way; one call after the other. @throws Canceled when the other side takes no more. */
   write(bytes: Uint8Array): Promise<void>
 }
 
@@ -43,7 +46,7 @@ export function createByteSender(stream: MessageStream): ByteSender {
   async function receiveWindow() {
     for (;;) {
       const message = await stream.receive()
-      if (message === undefined) throw new CanceledError('the client takes no more bytes')
+      if (message === undefined) throw new CanceledError('the other side takes no more bytes')
       if (typeName(message.typeUrl) !== windowType) continue
       window += WindowUpdate.decode(message.value).update
       wake()
@@ -64,7 +67,7 @@ export function createByteSender(stream: MessageStream): ByteSender {
           })
           continue
         }
-        const data = bytes.subarray(sent, sent + window)
+        const data = bytes.subarray(sent, sent + Math.min(window, pieceBytes))
         window -= data.length
         sent += data.length
         await stream.send(packAny(dataType, Data, { data }))
